@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The front program: the verbs that must be quick, and the way to all others. */
+#include "cli/cli.h"
+
+static const CliVerb verbs[] = {
+    {NULL},
+};
+
+int main(int argc, char **argv)
+{
+    return cli_main(CLI_ATOMIC, verbs, argc, argv);
+}

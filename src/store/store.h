@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The store: a composefs repository. Every file's bytes once, under their fs-verity digest.
+ *
+ *     meta.json
+ *     objects/XX/REST        bytes, mode 0644; nothing about a file but its bytes
+ *     images/DIGEST          -> ../objects/XX/REST      an EROFS image that may be mounted
+ *     images/refs/NAME       -> ../[../…]DIGEST
+ *     streams/ID             -> ../objects/XX/REST      a split stream ("oci-layer-sha256:…", "ostree-commit-…")
+ *     streams/refs/NAME      -> ../[../…]ID
+ *     staging/BOOTID-TXN/    objects being written; nothing refers to them
+ *     lock                   flock: shared per written batch, exclusive per sweep slice; holder inside
+ *
+ * Names under refs/ are the roots of garbage collection, and are made before the thing is used. A name may
+ * have slashes; each component is percent-encoded where it must be ('%', leading '.').
+ *
+ * Writing: objects go into a transaction's staging directory, are synced, renamed into objects/, the
+ * directories synced; only then does a link or ref name them. A kill leaves garbage, never a name without
+ * its bytes.
+ *
+ * Reading (store_open, refs, streams, mounts) needs neither libcrypto nor libarchive.
+ */
+#pragma once
+
+#include "base/digest.h"
+#include "base/error.h"
+#include "tree/tree.h"
+
+typedef struct Store Store;
+
+/* $ATOMIC_STORE, else /sysroot/atomic/store when it exists, else /var/lib/atomic/store; `option` wins. */
+char *store_default_path(const char *option);
+/* Makes an empty store (mode 0700); one that is there already is fine. */
+bool store_init(const char *path, GError **error);
+/* ERROR_NOT_FOUND with a hint when there is no store. */
+Store *store_open(const char *path, GError **error);
+Store *store_ref(Store *store);
+void store_unref(Store *store);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Store, store_unref)
+const char *store_path(const Store *store);
+int store_dirfd(const Store *store);     /* borrowed */
+int store_objects_fd(const Store *store); /* borrowed: the data-only layer of overlay mounts */
+
+/* --- objects -------------------------------------------------------------------------------------------- */
+
+bool store_has(Store *store, const Digest *object);
+int store_open_object(Store *store, const Digest *object, GError **error);
+/* Up to `limit` bytes; NUL-terminated behind the end. */
+GBytes *store_read_object(Store *store, const Digest *object, size_t limit, GError **error);
+bool store_object_size(Store *store, const Digest *object, uint64_t *out_size, GError **error);
+
+/* --- writing (store/txn.c; libcrypto) ------------------------------------------------------------------- */
+
+typedef struct StoreTxn StoreTxn;
+
+/* `key` names what is written ("pull-origin-REF", or NULL): a later transaction with the same key in the
+ * same boot takes over what a killed one staged. */
+StoreTxn *store_txn_begin(Store *store, const char *key, GError **error);
+/* Makes everything put so far durable and present in objects/. May be called several times: batches. */
+bool store_txn_flush(StoreTxn *txn, GError **error);
+/* Without a flush before it, what was staged since the last one is dropped. */
+void store_txn_free(StoreTxn *txn);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(StoreTxn, store_txn_free)
+Store *store_txn_store(StoreTxn *txn); /* borrowed */
+/* A file in the staging directory for the caller's own resume journal; it goes when the key's work is done
+ * (store_txn_done). fd is the caller's, O_APPEND. */
+int store_txn_journal(StoreTxn *txn, GError **error);
+/* flush, then forget the journal. */
+bool store_txn_done(StoreTxn *txn, GError **error);
+
+/* Objects put are found by store_txn_has() at once, by others only after the flush. Thread-safe. */
+bool store_txn_has(StoreTxn *txn, const Digest *object);
+bool store_txn_put(StoreTxn *txn, const void *data, size_t size, Digest *out_object, GError **error);
+/* Reads the fd from its position to its end. */
+bool store_txn_put_fd(StoreTxn *txn, int fd, Digest *out_object, uint64_t *out_size, GError **error);
+
+/* An object written piece by piece, its bytes optionally hashed by the caller meanwhile. */
+typedef struct StoreWriter StoreWriter;
+StoreWriter *store_writer_new(StoreTxn *txn, GError **error);
+bool store_writer_append(StoreWriter *writer, const void *data, size_t size, GError **error);
+/* Frees the writer. */
+bool store_writer_finish(StoreWriter *writer, Digest *out_object, GError **error);
+void store_writer_abort(StoreWriter *writer);
+
+/* --- names ---------------------------------------------------------------------------------------------- */
+
+typedef enum {
+    STORE_IMAGES,
+    STORE_STREAMS,
+} StoreKind;
+
+/* images/DIGEST or streams/ID -> object; durable when it returns. Replaces a stream's link. */
+bool store_link_image(Store *store, const Digest *object, GError **error);
+bool store_link_stream(Store *store, const char *id, const Digest *object, GError **error);
+/* The object behind streams/ID; ERROR_NOT_FOUND. */
+bool store_find_stream(Store *store, const char *id, Digest *out_object, GError **error);
+
+/* target: an image's hex digest or a stream's id, which must exist. Durable when it returns. */
+bool store_set_ref(Store *store, StoreKind kind, const char *name, const char *target, GError **error);
+/* The target; NULL with ERROR_NOT_FOUND. */
+char *store_get_ref(Store *store, StoreKind kind, const char *name, GError **error);
+bool store_remove_ref(Store *store, StoreKind kind, const char *name, GError **error);
+/* (name -> target), names below `prefix` ("" = all, else a whole directory such as "oci"), decoded and
+ * without the prefix and its slash. A GHashTable of owned strings. */
+GHashTable *store_list_refs(Store *store, StoreKind kind, const char *prefix, GError **error);
+
+/* --- split streams (store/stream_read.c, store/stream_write.c) ------------------------------------------- */
+
+typedef struct StoreStreamWriter StoreStreamWriter;
+/* content_type: eight bytes as a number, or'ed from the format's table ("ocilayer", 0xAFE1…). */
+StoreStreamWriter *store_stream_writer_new(StoreTxn *txn, uint64_t content_type, GError **error);
+/* Adjacent inline data becomes one chunk. */
+bool store_stream_write_inline(StoreStreamWriter *writer, const void *data, size_t size, GError **error);
+bool store_stream_write_object(StoreStreamWriter *writer, const Digest *object, uint64_t size,
+                               GError **error);
+/* An object that the stream keeps alive without being part of its bytes. Returns its index. */
+uint32_t store_stream_add_object(StoreStreamWriter *writer, const Digest *object);
+/* A named reference to another stream's or an image's object. */
+void store_stream_add_ref(StoreStreamWriter *writer, const char *name, const Digest *object);
+/* Stores the stream as an object of the transaction and frees the writer. */
+bool store_stream_finish(StoreStreamWriter *writer, Digest *out_object, GError **error);
+void store_stream_abort(StoreStreamWriter *writer);
+
+typedef struct StoreStream StoreStream;
+StoreStream *store_stream_open(Store *store, const Digest *object, GError **error);
+/* by id: streams/ID */
+StoreStream *store_stream_open_id(Store *store, const char *id, GError **error);
+void store_stream_free(StoreStream *stream);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(StoreStream, store_stream_free)
+uint64_t store_stream_content_type(const StoreStream *stream);
+uint64_t store_stream_size(const StoreStream *stream); /* of the reassembled bytes */
+size_t store_stream_n_objects(const StoreStream *stream);
+const Digest *store_stream_object(const StoreStream *stream, size_t index);
+/* NULL when there is no such named reference. */
+const Digest *store_stream_ref(StoreStream *stream, const char *name, GError **error);
+/* The chunks in order: either data (inline) or an object; both NULL at the end. Valid until the next call. */
+bool store_stream_next(StoreStream *stream, const uint8_t **out_data, size_t *out_size,
+                       const Digest **out_object, GError **error);
+/* All bytes with objects put in, up to `limit`. For manifests, configs and commits. */
+GBytes *store_stream_read_all(StoreStream *stream, size_t limit, GError **error);
+/* The bytes of the whole stream to an fd. */
+bool store_stream_copy(StoreStream *stream, int fd, GError **error);
+
+/* --- trees in and out (store/import.c, store/tar_read.c, store/tar_write.c, store/export.c) --------------- */
+
+typedef enum {
+    STORE_IMPORT_UPPER = 1 << 0,     /* an overlay upper: whiteouts and opaque directories become a layer */
+    STORE_IMPORT_NO_XATTRS = 1 << 1,
+    STORE_IMPORT_ZERO_TIMES = 1 << 2,
+} StoreImportFlags;
+
+/* A directory's files into objects; hard links kept; sockets skipped; `trusted.*` xattrs refused (upper: dropped). */
+Tree *store_import_dir(StoreTxn *txn, int dirfd, StoreImportFlags flags, GError **error);
+
+/* A tar (uncompressed bytes come from the callback: the number read, 0 at the end, -1 with error set). The tree
+ * is a layer when `layer` (OCI whiteout names `.wh.` are understood). `stream`, when not NULL, gets the tar as a
+ * split stream, bit for bit. Entries that would escape are ERROR_INVALID. */
+typedef ssize_t (*StoreReadFunc)(void *data, void *buffer, size_t size, GError **error);
+Tree *store_import_tar(StoreTxn *txn, StoreReadFunc read, void *data, bool layer,
+                       StoreStreamWriter *stream, GError **error);
+/* Opens a tar of any compression (libarchive) and imports it. */
+Tree *store_import_tar_file(StoreTxn *txn, int fd, bool layer, GError **error);
+
+/* Writes the tree as a deterministic tar (pax where needed), through a sink that gets inline bytes or objects.
+ * Whiteouts of a layer become `.wh.` names. */
+typedef struct {
+    bool (*bytes)(void *data, const void *bytes, size_t size, GError **error);
+    bool (*object)(void *data, const Digest *object, uint64_t size, GError **error);
+} StoreTarSink;
+bool store_write_tar(Tree *tree, const StoreTarSink *sink, void *data, GError **error);
+
+/* Writes the files below dirfd (must be empty); owners only as root. */
+bool store_export_dir(Store *store, Tree *tree, int dirfd, GError **error);
+
+/* Writes the tree as an image, flushes, links images/DIGEST. */
+bool store_commit_image(StoreTxn *txn, Tree *tree, Digest *out_image, GError **error);
+/* The tree of images/DIGEST, or of a ref name under images/refs. */
+Tree *store_load_image(Store *store, const Digest *image, GError **error);
+bool store_resolve_image(Store *store, const char *name_or_digest, Digest *out_image, GError **error);
+
+/* --- mounts (store/mount.c; no libraries) ---------------------------------------------------------------- */
+
+typedef struct {
+    int userns_fd;        /* -1, or idmap the layers through this user namespace */
+    int upper_fd, work_fd; /* -1: read-only */
+    bool volatile_upper;
+} StoreMountOptions;
+
+/* Only images under images/ are mounted. An overlay over EROFS + objects/, as a detached mount (fsmount): the caller
+ * attaches it with move_mount or lets it go by closing the fd. nosuid and nodev are the caller's to set by
+ * mount_setattr. ERROR_UNSUPPORTED says what the kernel lacks; ERROR_PERMISSION what right. */
+int store_mount_image(Store *store, const Digest *image, const StoreMountOptions *options, GError **error);
+/* Only the EROFS metadata mount, detached: the lowest layer for those who build the overlay themselves. */
+int store_mount_erofs(Store *store, const Digest *image, int userns_fd, GError **error);
+
+/* --- garbage collection, fsck ---------------------------------------------------------------------------- */
+
+typedef struct {
+    uint64_t objects, bytes;             /* removed (or would be) */
+    uint64_t kept_objects, kept_bytes;
+} StoreGcResult;
+bool store_gc(Store *store, bool dry_run, StoreGcResult *out_result, GError **error);
+
+typedef struct {
+    uint64_t objects, bytes, images, streams, refs;
+    uint64_t problems; /* each was reported through the callback */
+} StoreFsckResult;
+typedef void (*StoreProblemFunc)(const char *problem, void *data);
+/* False only when it could not run; problems are counted. */
+bool store_fsck(Store *store, StoreProblemFunc report, void *data, StoreFsckResult *out_result,
+                GError **error);
+
+typedef struct {
+    uint64_t objects, object_bytes; /* everything in objects/ */
+    uint64_t metadata_bytes;        /* images and streams among them */
+    uint64_t fs_total, fs_available;
+    bool verity; /* the filesystem has fs-verity */
+} StoreUsage;
+bool store_usage(Store *store, StoreUsage *out_usage, GError **error);

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/file.h"
+#include "base/hash.h"
+
+#include <unistd.h>
+
+static void assert_verity(const void *data, size_t size, const char *expected)
+{
+    Digest digest;
+    hash_verity(data, size, &digest);
+    g_assert_cmpstr(digest_hex(&digest).text, ==, expected);
+    /* the same in uneven pieces */
+    g_autoptr(HashVerity) hash = hash_verity_new();
+    for (size_t at = 0, n = 1; at < size; at += n, n = n * 3 + 1) {
+        n = MIN(n, size - at);
+        hash_verity_update(hash, (const char *)data + at, n);
+    }
+    hash_verity_finish(hash, &digest);
+    g_assert_cmpstr(digest_hex(&digest).text, ==, expected);
+}
+
+/* vectors: fsverity-utils, and composefs' own tests for "hello world" */
+static void test_verity(void)
+{
+    g_autofree uint8_t *zeros = g_malloc0(524289);
+    assert_verity("hello world", 11,
+                  "1e2eaa4202d750a41174ee454970b92c1bc2f925b1e35076d8c7d5f56362ba64");
+    assert_verity(zeros, 1, "b803429503d95915829b29fdbc8bbad142f3abfd11b1cadf5526582e685c0551");
+    assert_verity(zeros, 4096, "babc284ee4ffe7f449377fbf6692715b43aec7bc39c094a95878904d34bac97e");
+    assert_verity(zeros, 4097, "093756e4ea9683329106d4a16982682ed182c14bf076463a9e7f97305cbac743");
+    assert_verity(zeros, 524288, "2d15bd7832895de85aa3d5bdfb57251e27bbec75ff467408340ab3eba858a2e1");
+    assert_verity(zeros, 524289, "e4143a5705610b7ad2eb85482cfc033c7062a89b9faf9118603f592d53fd10e0");
+    g_autofree uint8_t *ramp = g_malloc(1 << 20);
+    for (int i = 0; i < 1 << 20; i++)
+        ramp[i] = (uint8_t)(i % 251);
+    assert_verity(ramp, 1 << 20, "93c995656d665b81c3a87eed032fcf06a8f9cecef51e3f5e5af7fa59fef1d439");
+}
+
+static void test_digest_parse(void)
+{
+    Digest digest;
+    const char *hex = "1e2eaa4202d750a41174ee454970b92c1bc2f925b1e35076d8c7d5f56362ba64";
+    g_assert_true(digest_parse(hex, &digest));
+    g_assert_cmpstr(digest_hex(&digest).text, ==, hex);
+    g_assert_false(digest_parse("1e2e", &digest));
+    g_assert_false(
+        digest_parse("1E2eaa4202d750a41174ee454970b92c1bc2f925b1e35076d8c7d5f56362ba64", &digest));
+    g_assert_false(
+        digest_parse("1e2eaa4202d750a41174ee454970b92c1bc2f925b1e35076d8c7d5f56362ba64a", &digest));
+}
+
+static void test_file(void)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *path = g_dir_make_tmp("atomic-test-XXXXXX", &error);
+    g_assert_no_error(error);
+    _autofd int dir = file_open_dir_at(AT_FDCWD, path, &error);
+    g_assert_no_error(error);
+    g_assert_true(file_ensure_dir_at(dir, "a/b/c", 0755, &error));
+    g_assert_true(file_replace_at(dir, "a/b/f", "one", 3, 0600, FILE_REPLACE_DURABLE, &error));
+    g_assert_true(file_replace_at(dir, "a/b/f", "two!", 4, 0644, 0, &error));
+    g_assert_false(file_replace_at(dir, "a/b/f", "x", 1, 0644, FILE_REPLACE_EXCLUSIVE, &error));
+    g_assert_true(error_is(error, ERROR_EXISTS));
+    g_clear_error(&error);
+    size_t size;
+    g_autofree char *text = file_read_at(dir, "a/b/f", 100, &size, &error);
+    g_assert_cmpmem(text, size, "two!", 4);
+    g_assert_null(file_read_at(dir, "a/b/f", 3, NULL, &error));
+    g_assert_cmpstr(error->message, ==, "'a/b/f': file is larger than 3 bytes");
+    g_clear_error(&error);
+    g_assert_true(file_symlink_replace_at(dir, "a/l", "one", &error));
+    g_assert_true(file_symlink_replace_at(dir, "a/l", "two", &error));
+    g_autofree char *target = file_readlink_at(dir, "a/l", &error);
+    g_assert_cmpstr(target, ==, "two");
+    g_assert_true(file_remove_all_at(AT_FDCWD, path, &error));
+    g_assert_no_error(error);
+    g_assert_cmpint(access(path, F_OK), ==, -1);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/hash/verity", test_verity);
+    g_test_add_func("/digest/parse", test_digest_parse);
+    g_test_add_func("/file", test_file);
+    return g_test_run();
+}
