@@ -180,14 +180,19 @@ bool store_resolve_image(Store *store, const char *name_or_digest, Digest *out_i
 /* --- mounts (store/mount.c; no libraries) ---------------------------------------------------------------- */
 
 typedef struct {
-    int userns_fd;        /* -1, or idmap the layers through this user namespace */
-    int upper_fd, work_fd; /* -1: read-only */
-    bool volatile_upper;
+    int userns_fd;           /* -1: ids as they are; else the layers are idmapped through this user namespace */
+    uid_t map_uid;           /* with userns_fd: the host's id of the namespace's root */
+    gid_t map_gid;
+    int writable_fd;         /* -1: read-only; else a directory in which `upper` and `work` are made when missing */
+    bool volatile_upper;     /* no sync of the upper, ever: for what is thrown away afterwards */
 } StoreMountOptions;
+#define STORE_MOUNT_READ_ONLY ((StoreMountOptions){.userns_fd = -1, .writable_fd = -1})
 
 /* Only images under images/ are mounted. An overlay over EROFS + objects/, as a detached mount (fsmount): the caller
- * attaches it with move_mount or lets it go by closing the fd. nosuid and nodev are the caller's to set by
- * mount_setattr. ERROR_UNSUPPORTED says what the kernel lacks; ERROR_PERMISSION what right. */
+ * attaches it with move_mount or lets it go by closing the fd. It is nosuid and nodev only when the caller makes it
+ * so (mount_setattr). ERROR_UNSUPPORTED says what the kernel lacks; ERROR_PERMISSION what right.
+ * With `userns_fd` what is written to `upper` has the ids of the inside on disk (0, 33, 1000…), not the mapped ones.
+ * The calling thread's credentials are changed for the duration of the call and are the same again afterwards. */
 int store_mount_image(Store *store, const Digest *image, const StoreMountOptions *options, GError **error);
 /* Only the EROFS metadata mount, detached: the lowest layer for those who build the overlay themselves. */
 int store_mount_erofs(Store *store, const Digest *image, int userns_fd, GError **error);
