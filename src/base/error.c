@@ -12,10 +12,10 @@ GQuark error_domain(void)
 static const struct {
     int exit_status, http_status;
 } statuses[] = {
-    [ERROR_FAILED] = {1, 500},     [ERROR_USAGE] = {2, 400},       [ERROR_NOT_FOUND] = {1, 404},
-    [ERROR_EXISTS] = {1, 409},     [ERROR_BUSY] = {1, 409},        [ERROR_INVALID] = {1, 400},
-    [ERROR_CORRUPT] = {1, 500},    [ERROR_PERMISSION] = {1, 403},  [ERROR_UNSUPPORTED] = {1, 501},
-    [ERROR_NETWORK] = {1, 502},    [ERROR_NO_SPACE] = {1, 507},    [ERROR_INTERRUPTED] = {130, 500},
+    [ERROR_FAILED] = {1, 500},  [ERROR_USAGE] = {2, 400},      [ERROR_NOT_FOUND] = {1, 404},
+    [ERROR_EXISTS] = {1, 409},  [ERROR_BUSY] = {1, 409},       [ERROR_INVALID] = {1, 400},
+    [ERROR_CORRUPT] = {1, 500}, [ERROR_PERMISSION] = {1, 403}, [ERROR_UNSUPPORTED] = {1, 501},
+    [ERROR_NETWORK] = {1, 502}, [ERROR_NO_SPACE] = {1, 507},   [ERROR_INTERRUPTED] = {130, 500},
 };
 
 static ErrorCode code_of(const GError *error)

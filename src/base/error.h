@@ -21,13 +21,13 @@
 
 /* What a caller may act on; everything else is ERROR_FAILED. */
 typedef enum {
-    ERROR_FAILED,      /* exit 1 */
-    ERROR_USAGE,       /* wrong words on the command line: exit 2 */
+    ERROR_FAILED, /* exit 1 */
+    ERROR_USAGE,  /* wrong words on the command line: exit 2 */
     ERROR_NOT_FOUND,
     ERROR_EXISTS,
-    ERROR_BUSY,        /* a lock or a resource is held; the message names the holder */
-    ERROR_INVALID,     /* input that can't be right */
-    ERROR_CORRUPT,     /* bytes that are not what their name says */
+    ERROR_BUSY,    /* a lock or a resource is held; the message names the holder */
+    ERROR_INVALID, /* input that can't be right */
+    ERROR_CORRUPT, /* bytes that are not what their name says */
     ERROR_PERMISSION,
     ERROR_UNSUPPORTED, /* "not supported yet: …", or the kernel can't */
     ERROR_NETWORK,
@@ -59,4 +59,3 @@ bool error_from_sys(GError **error, const SysError *failed);
 bool error_prefix(GError **error, const char *format, ...) _printf(2, 3);
 
 bool error_is(const GError *error, ErrorCode code);
-

@@ -143,7 +143,8 @@ static void finish_root(HashVerity *hash, uint8_t *out_root)
 void hash_verity_finish(HashVerity *hash, Digest *out_digest)
 {
     /* struct fsverity_descriptor, include/uapi/linux/fsverity.h */
-    uint8_t descriptor[256] = {[0] = 1, [1] = 1 /* SHA-256 */, [2] = 12 /* log2 of the block size */};
+    uint8_t descriptor[256] = {
+        [0] = 1, [1] = 1 /* SHA-256 */, [2] = 12 /* log2 of the block size */};
     for (int i = 0; i < 8; i++)
         descriptor[8 + i] = (uint8_t)(hash->size >> (8 * i));
     finish_root(hash, descriptor + 16);

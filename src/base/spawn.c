@@ -17,7 +17,8 @@ static void redirect(posix_spawn_file_actions_t *actions, int from, int to)
         posix_spawn_file_actions_adddup2(actions, from, to);
 }
 
-bool spawn_start(const char *const *argv, const SpawnOptions *options, pid_t *out_pid, GError **error)
+bool spawn_start(const char *const *argv, const SpawnOptions *options, pid_t *out_pid,
+                 GError **error)
 {
     static const SpawnOptions inherit = {.stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1};
     if (!options)

@@ -13,7 +13,8 @@ typedef struct {
 } SpawnOptions;
 
 /* argv[0] is looked up in $PATH unless it has a slash. The caller waits. */
-bool spawn_start(const char *const *argv, const SpawnOptions *options, pid_t *out_pid, GError **error);
+bool spawn_start(const char *const *argv, const SpawnOptions *options, pid_t *out_pid,
+                 GError **error);
 /* The exit status, 128+n when killed by signal n; -1 on failure. */
 int spawn_wait(pid_t pid, GError **error);
 /* start + wait; any exit status but 0 is an error that names the program and the status. */

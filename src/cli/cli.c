@@ -97,7 +97,8 @@ bool cli_parse(const CliCommand *command, const GOptionEntry *entries, CliCommon
     g_autofree GOptionEntry *own = g_memdup2(shared, sizeof shared);
     for (GOptionEntry *e = own; command->docker && e->long_name; e++)
         e->short_name = 0;
-    GOptionGroup *group = g_option_group_new("common", "Common options:", "Common options", NULL, NULL);
+    GOptionGroup *group =
+        g_option_group_new("common", "Common options:", "Common options", NULL, NULL);
     g_option_group_add_entries(group, own);
     g_option_context_add_group(context, group);
     g_set_prgname(name);

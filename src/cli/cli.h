@@ -24,12 +24,12 @@ typedef enum {
 } CliProgram;
 
 typedef struct {
-    const char *group;   /* "", "store", "tree", "compose", "host", "image"… */
-    const char *name;    /* the verb */
+    const char *group; /* "", "store", "tree", "compose", "host", "image"… */
+    const char *name;  /* the verb */
     CliProgram program;
-    bool docker;         /* Docker's exit codes: 125 for our own failures */
-    const char *usage;   /* what follows the verb, as in "REMOTE:REF" */
-    const char *summary; /* one line, starts with a capital, no full stop */
+    bool docker;          /* Docker's exit codes: 125 for our own failures */
+    const char *usage;    /* what follows the verb, as in "REMOTE:REF" */
+    const char *summary;  /* one line, starts with a capital, no full stop */
     const char *examples; /* one per line, as typed */
 } CliCommand;
 

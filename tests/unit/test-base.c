@@ -28,12 +28,15 @@ static void test_verity(void)
     assert_verity(zeros, 1, "b803429503d95915829b29fdbc8bbad142f3abfd11b1cadf5526582e685c0551");
     assert_verity(zeros, 4096, "babc284ee4ffe7f449377fbf6692715b43aec7bc39c094a95878904d34bac97e");
     assert_verity(zeros, 4097, "093756e4ea9683329106d4a16982682ed182c14bf076463a9e7f97305cbac743");
-    assert_verity(zeros, 524288, "2d15bd7832895de85aa3d5bdfb57251e27bbec75ff467408340ab3eba858a2e1");
-    assert_verity(zeros, 524289, "e4143a5705610b7ad2eb85482cfc033c7062a89b9faf9118603f592d53fd10e0");
+    assert_verity(zeros, 524288,
+                  "2d15bd7832895de85aa3d5bdfb57251e27bbec75ff467408340ab3eba858a2e1");
+    assert_verity(zeros, 524289,
+                  "e4143a5705610b7ad2eb85482cfc033c7062a89b9faf9118603f592d53fd10e0");
     g_autofree uint8_t *ramp = g_malloc(1 << 20);
     for (int i = 0; i < 1 << 20; i++)
         ramp[i] = (uint8_t)(i % 251);
-    assert_verity(ramp, 1 << 20, "93c995656d665b81c3a87eed032fcf06a8f9cecef51e3f5e5af7fa59fef1d439");
+    assert_verity(ramp, 1 << 20,
+                  "93c995656d665b81c3a87eed032fcf06a8f9cecef51e3f5e5af7fa59fef1d439");
 }
 
 static void test_digest_parse(void)

@@ -12,8 +12,8 @@
 #define _unused           __attribute__((unused))
 #define _noreturn         __attribute__((noreturn))
 
-#define _autofd   _cleanup(sys_fd_closep)
-#define _autodir  _cleanup(sys_dir_closep)
+#define _autofd    _cleanup(sys_fd_closep)
+#define _autodir   _cleanup(sys_dir_closep)
 #define _autosfree _cleanup(sys_freep) /* for code without GLib; with GLib use g_autofree */
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
