@@ -105,6 +105,8 @@ bool cli_parse(const CliCommand *command, const GOptionEntry *entries, CliCommon
     if (!g_option_context_parse(context, argc, argv, error))
         return error_prefix(error, "atomic %s%s%s", command->group, *command->group ? " " : "",
                             command->name);
+    if (!common->sysroot)
+        common->sysroot = g_strdup(g_getenv("ATOMIC_SYSROOT"));
     /* with strict order GOption leaves the "--" that ended the options */
     if (*argc > 1 && strcmp((*argv)[1], "--") == 0) {
         memmove(*argv + 1, *argv + 2, sizeof(char *) * (size_t)(*argc - 1));

@@ -53,7 +53,7 @@ enum { CLI_NOTHING_TO_DO = 77 };
 /* Options that many verbs have. Zeroed = defaults. */
 typedef struct {
     char *store;   /* --store DIR */
-    char *sysroot; /* --sysroot DIR */
+    char *sysroot; /* --sysroot DIR, else $ATOMIC_SYSROOT, else NULL: the running host */
     gboolean json; /* --json */
     gboolean verbose, quiet;
 } CliCommon;
