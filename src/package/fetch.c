@@ -50,8 +50,8 @@ static bool verify(const PackageDownload *download, GError **error)
     _autofd int fd = file_open_at(AT_FDCWD, download->path, O_RDONLY, error);
     if (fd < 0)
         return false;
-    Digest sha256;
-    uint64_t size;
+    Digest sha256 = {0};
+    uint64_t size = 0;
     if (!measure(fd, &sha256, &size, error))
         return error_prefix(error, "'%s'", download->path);
     if (!download->has_sha256)

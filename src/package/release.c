@@ -10,10 +10,9 @@
 #include "base/file.h"
 #include "base/spawn.h"
 
-#include <errno.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
+#include <time.h>
 
 #define RELEASE_LIMIT (32u << 20)
 #define KEYRING_LIMIT (16u << 20)
