@@ -7,20 +7,23 @@
  * at a time, the rest queues here.
  *
  *     g_autoptr(NetClient) client = net_client_new(&error);
- *     net_client_get(client, &(NetRequest){.url = url, .limit = 1 << 20, .done = done, .user = x},
- * …); net_client_run(client, 0, &error);       calls back until nothing is left
+ *     net_client_get(client, &(NetRequest){.url = url, .limit = 1 << 20, .done = done, .user = x});
+ *     net_client_run(client, 0, &error);       calls back until nothing is left
  *
  * Callbacks run inside net_client_run(), on its thread, and may queue more requests. One client
  * belongs to one thread. Proxies by the usual environment variables, names by the system's
- * resolver.
+ * resolver. A request that fails by network trouble, a 408, 429 or 5xx is tried again, with
+ * back-off, a few times.
  *
  * The pipe protocol: frames of {uint32 size of the rest, then the rest}, host byte order, strings
- * without NUL. request   uint64 id, uint64 limit, uint8 decode, URL answer    uint64 id, uint8 'D',
- * bytes                 decoded body bytes, in order uint64 id, uint8 'E', NetOutcome as uint8,
- * uint32 HTTP status, uint64 bytes received on the wire, message the end: of success or failure
- * Answers of different requests interleave. End of file on the child's stdin ends it. A request
- * that fails by network trouble, a 408, 429 or 5xx is tried again (with back-off) as long as no
- * byte of it was handed over.
+ * without NUL.
+ *
+ *     request  uint64 id, uint64 limit, uint8 decode, URL
+ *     data     uint64 id, uint8 'D', decoded bytes of the body, in order
+ *     end      uint64 id, uint8 'E', uint8 NetOutcome, uint32 HTTP status,
+ *              uint64 bytes received on the wire, message
+ *
+ * Answers of different requests interleave. End of file on the child's stdin ends it.
  */
 #pragma once
 
