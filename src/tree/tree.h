@@ -24,6 +24,7 @@
 #include <sys/stat.h>
 
 #define TREE_INLINE_MAX 64 /* composefs: larger files are objects */
+#define TREE_DEPTH_MAX  2048
 
 typedef struct Tree Tree;
 typedef struct TreeNode TreeNode;
@@ -48,7 +49,9 @@ struct TreeInode {
     const char *target;      /* symlinks, NUL-terminated */
     const uint8_t *content;  /* regular files of at most 64 bytes (larger only from a dump); NULL else */
     bool has_object;         /* regular files: `object` is the fs-verity digest of the bytes */
+    const char *payload;     /* where the object is when that is not XX/REST: only from a dump or foreign image */
     bool whiteout, opaque;   /* layers only */
+    bool implicit; /* layers only: a directory that is just on the way; what lies under it keeps its metadata */
     Digest object;
     void *user; /* scratch for whoever walks the tree; NULL when it is new */
 };
@@ -81,9 +84,11 @@ TreeNode *tree_nth_child(const TreeNode *dir, size_t index);
          child##_i++)
 
 /* Adds a name with a fresh inode of this mode (nlink 1, all else zero). ERROR_EXISTS when the name is taken,
- * ERROR_INVALID for "", ".", "..", a slash, more than 255 bytes, or a `dir` that is none. */
+ * ERROR_INVALID for "", ".", "..", a slash, more than 255 bytes, a `dir` that is none, or a path of more than
+ * TREE_DEPTH_MAX names (so that walks may recurse). */
 TreeNode *tree_add(Tree *tree, TreeNode *dir, const char *name, uint32_t mode, GError **error);
-/* Adds another name of `target`'s inode (not a directory). */
+/* Adds another name of `target`'s inode (not a directory). In images and dumps the name that comes first depth
+ * first is the "original", but trees of tree_parse_dump() keep the dump's choice. */
 TreeNode *tree_link(Tree *tree, TreeNode *dir, const char *name, TreeNode *target, GError **error);
 /* Makes missing directories of the path (0755 0:0 mtime 0); an existing non-directory is ERROR_EXISTS. */
 TreeNode *tree_ensure_dir(Tree *tree, const char *path, GError **error);
@@ -98,6 +103,8 @@ void tree_set_inline(Tree *tree, TreeInode *inode, const void *data, size_t size
 void tree_set_object(Tree *tree, TreeInode *inode, const Digest *object, uint64_t size);
 void tree_set_target(Tree *tree, TreeInode *inode, const char *target);
 void tree_set_xattr(Tree *tree, TreeInode *inode, const char *name, const void *value, size_t size);
+/* All of them at once, in any order, the last of a name counts: what importers use. */
+void tree_set_xattrs(Tree *tree, TreeInode *inode, const TreeXattr *xattrs, size_t n);
 void tree_remove_xattr(Tree *tree, TreeInode *inode, const char *name);
 const TreeXattr *tree_xattr(const TreeInode *inode, const char *name);
 /* Mode, owner, times and xattrs of `from` (any tree) onto `to`; not the content. */
