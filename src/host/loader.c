@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <linux/fs.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
