@@ -26,7 +26,8 @@ static bool parse_wanted(const char *text, Wanted *out_wanted, GError **error)
         return error_throw(error, ERROR_UNSUPPORTED,
                            "not supported yet: REMOTE:REF@VERSION\nhint: REMOTE:REF=COMMIT is");
     if (sign && !digest_parse(sign + 1, &digest))
-        return error_throw(error, ERROR_INVALID, "'%s' is no commit: expected 64 hex digits", sign + 1);
+        return error_throw(error, ERROR_INVALID, "'%s' is no commit: expected 64 hex digits",
+                           sign + 1);
     out_wanted->refspec = sign ? g_strndup(text, (size_t)(sign - text)) : g_strdup(text);
     out_wanted->commit = sign ? g_strdup(sign + 1) : NULL;
     return true;

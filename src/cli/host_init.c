@@ -13,7 +13,8 @@ int cli_host_init(const CliCommand *command, int argc, char **argv, GError **err
     if (!cli_parse(command, entries, &common, &argc, &argv, 0, 0, false, error))
         return 1;
     if (!os || !common.sysroot) {
-        error_throw(error, ERROR_USAGE, "%s is missing\nhint: atomic host init --sysroot DIR --os NAME",
+        error_throw(error, ERROR_USAGE,
+                    "%s is missing\nhint: atomic host init --sysroot DIR --os NAME",
                     os ? "--sysroot" : "--os");
         return 1;
     }

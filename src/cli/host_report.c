@@ -5,8 +5,8 @@
 
 enum { LOCK_SECONDS = 10 };
 
-bool host_verb_open(const CliCommon *common, const char *purpose, Host **out_host, Store **out_store,
-                    GError **error)
+bool host_verb_open(const CliCommon *common, const char *purpose, Host **out_host,
+                    Store **out_store, GError **error)
 {
     g_autoptr(Host) host = host_open(common->sysroot, error);
     if (!host || !host_lock(host, purpose, LOCK_SECONDS, error))
@@ -44,7 +44,8 @@ bool host_verb_pull(Host *host, Store *store, const char *refspec, const char *c
         return true;
     if (error_is(failed, ERROR_INTERRUPTED))
         return error_throw(error, ERROR_INTERRUPTED,
-                           "interrupted; what was received is kept, run '%s' again to resume", again);
+                           "interrupted; what was received is kept, run '%s' again to resume",
+                           again);
     g_propagate_error(error, g_steal_pointer(&failed));
     return false;
 }
@@ -72,7 +73,8 @@ void host_print_etc(const HostEtcReport *report, bool verbose)
 
 void host_print_transaction(int count_change)
 {
-    printf("Transaction complete; bootconfig swap: yes deployment count change: %d\n", count_change);
+    printf("Transaction complete; bootconfig swap: yes deployment count change: %d\n",
+           count_change);
 }
 
 void host_print_result(const HostResult *result, bool verbose)

@@ -7,8 +7,8 @@
 #include "ostree/ostree.h"
 
 /* The host, locked, and its store. */
-bool host_verb_open(const CliCommon *common, const char *purpose, Host **out_host, Store **out_store,
-                    GError **error);
+bool host_verb_open(const CliCommon *common, const char *purpose, Host **out_host,
+                    Store **out_store, GError **error);
 /* Pulls "REMOTE:REF" with the progress line (not when quiet). `commit`: this one instead of the newest, or NULL.
  * An interruption's message says that what came is kept, and to run `again` ("atomic upgrade"). */
 bool host_verb_pull(Host *host, Store *store, const char *refspec, const char *commit,

@@ -24,8 +24,8 @@ static json_t *deployment_json(Host *host, const HostDeployment *d)
     return json_pack("{ss ss si ss ss* ss* sI ss ss sb sb sb}", "id", d->id, "commit", d->commit,
                      "serial", (int)d->serial, "osname", d->os, "refspec", d->origin, "version",
                      d->version, "timestamp", (json_int_t)d->timestamp, "image",
-                     digest_hex(&d->image).text, "kargs", d->options, "booted", d->booted, "default",
-                     d == host_default(host), "pinned", d->pinned);
+                     digest_hex(&d->image).text, "kargs", d->options, "booted", d->booted,
+                     "default", d == host_default(host), "pinned", d->pinned);
 }
 
 static bool print_json(Host *host, GError **error)
@@ -40,7 +40,7 @@ static bool print_json(Host *host, GError **error)
         }
     }
     json_t *document =
-        json_pack("{ss ss sb so}", "schema", "atomic.status/1", "sysroot", host_path(host), "running",
+        json_pack("{ss ss sb so}", "schema", "atomic/status", "sysroot", host_path(host), "running",
                   host_is_running(host), "deployments", list);
     char *text = json_dumps(document, JSON_INDENT(2));
     puts(text);
@@ -93,7 +93,8 @@ static void print_table(Host *host)
     }
     print_row(false, header, widths, n);
     for (size_t row = 0; row < deployments->len; row++)
-        print_row(deployments->pdata[row] == marked(host), (char **)cells->pdata + row * n, widths, n);
+        print_row(deployments->pdata[row] == marked(host), (char **)cells->pdata + row * n, widths,
+                  n);
 }
 
 int cli_host_status(const CliCommand *command, int argc, char **argv, GError **error)

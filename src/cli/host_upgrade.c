@@ -22,9 +22,9 @@ static const HostDeployment *find_origin(Host *host, GError **error)
                                 "nothing is deployed in '%s'\nhint: atomic deploy REMOTE:REF",
                                 host_path(host));
     if (!from->origin)
-        return error_throw_null(error, ERROR_INVALID,
-                                "deployment '%.12s' follows no branch\nhint: atomic deploy REMOTE:REF",
-                                from->id);
+        return error_throw_null(
+            error, ERROR_INVALID,
+            "deployment '%.12s' follows no branch\nhint: atomic deploy REMOTE:REF", from->id);
     return from;
 }
 

@@ -6,8 +6,8 @@
 /* clang-format off */
 const CliCommand cli_commands[] = {
     /* the host */
-    {"", "status", CLI_ATOMIC, false, "", "Show the deployments of this host", "atomic status\natomic status --json"},
-    {"", "deploy", CLI_STORE, false, "REMOTE:REF", "Deploy a tree as the next boot's default", "atomic deploy origin:debian/12/host"},
+    {"", "status", CLI_ATOMIC, false, "", "Show the deployments; * is the running one (with --sysroot the one that boots next)", "atomic status\natomic status --json"},
+    {"", "deploy", CLI_STORE, false, "REMOTE:REF", "Deploy a tree as the next boot's default", "atomic deploy origin:debian/12/host\natomic deploy --karg root=LABEL=root --karg rw origin:debian/12/host"},
     {"", "upgrade", CLI_STORE, false, "", "Pull the newest tree of this host's branch and deploy it", "atomic upgrade\natomic upgrade --check"},
     {"", "rollback", CLI_STORE, false, "", "Make the other deployment the default again", "atomic rollback"},
     {"", "rebase", CLI_LATER, false, "REMOTE:REF", "Follow another branch", NULL},

@@ -8,7 +8,8 @@
 
 enum { PIECE = 128 * 1024 };
 
-bool content_each(Store *store, const TreeInode *inode, ContentFunc func, void *data, GError **error)
+bool content_each(Store *store, const TreeInode *inode, ContentFunc func, void *data,
+                  GError **error)
 {
     if (!inode->has_object)
         return inode->size == 0 || func(inode->content, inode->size, data, error);
@@ -80,14 +81,15 @@ static bool compare_piece(const void *bytes, size_t size, void *data, GError **e
     return true;
 }
 
-bool content_equals_fd(Store *store, const TreeInode *inode, int fd, bool *out_equal, GError **error)
+bool content_equals_fd(Store *store, const TreeInode *inode, int fd, bool *out_equal,
+                       GError **error)
 {
     g_autofree char *buffer = g_malloc(MAX(PIECE, TREE_INLINE_MAX));
     Comparison c = {.fd = fd, .equal = true, .buffer = buffer};
     /* inline content of an image written by others may be longer than a piece */
     if (!inode->has_object && inode->size > PIECE)
-        return error_throw(error, ERROR_UNSUPPORTED, "inline content of %" G_GUINT64_FORMAT " bytes",
-                           inode->size);
+        return error_throw(error, ERROR_UNSUPPORTED,
+                           "inline content of %" G_GUINT64_FORMAT " bytes", inode->size);
     if (!content_each(store, inode, compare_piece, &c, error))
         return false;
     *out_equal = c.equal;

@@ -86,13 +86,15 @@ static char *choose_os(Host *host, const char *os, GError **error)
             only = g_strdup(name);
     }
     if (os)
-        return error_throw_null(error, ERROR_NOT_FOUND,
-                                "'%s' has no OS '%s'\nhint: 'atomic host init --sysroot %s --os %s' "
-                                "adds it",
-                                host->path, os, host->path, os);
+        return error_throw_null(
+            error, ERROR_NOT_FOUND,
+            "'%s' has no OS '%s'\nhint: 'atomic host init --sysroot %s --os %s' "
+            "adds it",
+            host->path, os, host->path, os);
     if (!only || found)
-        return error_throw_null(error, ERROR_INVALID, "'%s' has %s OS names\nhint: give one with --os",
-                                host->path, only ? "several" : "no");
+        return error_throw_null(error, ERROR_INVALID,
+                                "'%s' has %s OS names\nhint: give one with --os", host->path,
+                                only ? "several" : "no");
     return g_steal_pointer(&only);
 }
 
@@ -110,13 +112,15 @@ static bool load_tree(Plan *plan, const char *commit, GError **error)
     if (!plan->tree)
         return false;
     if (!find_usr_etc(plan->tree))
-        return error_throw(error, ERROR_INVALID,
-                           "the tree has no /usr/etc\nhint: the default configuration of a tree that "
-                           "is deployed is in /usr/etc; 'atomic compose tree' puts it there");
+        return error_throw(
+            error, ERROR_INVALID,
+            "the tree has no /usr/etc\nhint: the default configuration of a tree that "
+            "is deployed is in /usr/etc; 'atomic compose tree' puts it there");
     TreeNode *etc = tree_lookup(plan->tree, "etc");
     if (etc && S_ISDIR(etc->inode->mode) && tree_n_children(etc) > 0)
-        return error_throw(error, ERROR_INVALID,
-                           "the tree has files in both /etc and /usr/etc\nhint: move them to /usr/etc");
+        return error_throw(
+            error, ERROR_INVALID,
+            "the tree has files in both /etc and /usr/etc\nhint: move them to /usr/etc");
     return true;
 }
 
@@ -267,7 +271,8 @@ static bool write_refs(Plan *plan, GError **error)
 {
     g_autofree char *ref = g_strconcat("deploy/", plan->new->id, NULL);
     g_autofree char *stream = g_strconcat("ostree-commit-", plan->new->commit, NULL);
-    return store_set_ref(plan->store, STORE_IMAGES, ref, digest_hex(&plan->new->image).text, error) &&
+    return store_set_ref(plan->store, STORE_IMAGES, ref, digest_hex(&plan->new->image).text,
+                         error) &&
            store_set_ref(plan->store, STORE_STREAMS, ref, stream, error);
 }
 

@@ -77,6 +77,7 @@ char *entry_format(const HostDeployment *d, size_t index, size_t count, const ch
     g_string_append_printf(text, "linux %s/atomic/%s/vmlinuz\n", prefix, d->bootcsum);
     if (d->has_initrd)
         g_string_append_printf(text, "initrd %s/atomic/%s/initrd\n", prefix, d->bootcsum);
-    g_string_append_printf(text, "options %s%s" KARG "%s\n", d->options, *d->options ? " " : "", d->id);
+    g_string_append_printf(text, "options %s%s" KARG "%s\n", d->options, *d->options ? " " : "",
+                           d->id);
     return g_string_free(text, FALSE);
 }

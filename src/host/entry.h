@@ -19,7 +19,8 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(HostEntry, entry_clear)
 /* Never fails: what isn't understood is not ours. */
 void entry_parse(const char *text, HostEntry *out_entry);
 /* `prefix`: "/boot" when boot is a directory of the root filesystem, else "". */
-char *entry_format(const HostDeployment *deployment, size_t index, size_t count, const char *prefix);
+char *entry_format(const HostDeployment *deployment, size_t index, size_t count,
+                   const char *prefix);
 char *entry_file_name(size_t index, size_t count);
 /* The words without atomic=…, as one line. */
 char *entry_strip_options(const char *options, char **out_id);

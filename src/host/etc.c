@@ -22,8 +22,8 @@ typedef struct {
 typedef struct {
     const EtcMergeInput *in;
     Tree *result, *mine;
-    GPtrArray *changes;    /* Change *, parents before children */
-    GHashTable *by_path;   /* path -> Change, borrowed */
+    GPtrArray *changes;  /* Change *, parents before children */
+    GHashTable *by_path; /* path -> Change, borrowed */
     HostEtcReport *report;
 } Merge;
 
@@ -95,7 +95,8 @@ static bool same_as_mine(Merge *m, const TreeNode *theirs, const TreeNode *mine,
 
 /* --- the administrator's changes ------------------------------------------------------------------------- */
 
-static void add_change(Merge *m, ChangeKind kind, const TreeNode *at, TreeNode *mine, const char *root)
+static void add_change(Merge *m, ChangeKind kind, const TreeNode *at, TreeNode *mine,
+                       const char *root)
 {
     g_autofree char *path = tree_path(at);
     unsigned *counts[] = {&m->report->modified, &m->report->removed, &m->report->added};
@@ -112,7 +113,7 @@ static void add_subtree(Merge *m, TreeNode *mine)
 {
     add_change(m, ADDED, mine, mine, "");
     TreeNode *child;
-    TREE_EACH_CHILD(mine, child)
+    TREE_EACH_CHILD (mine, child)
         add_subtree(m, child);
 }
 
@@ -133,14 +134,14 @@ static bool diff_name(Merge *m, TreeNode *old, TreeNode *mine, GError **error)
 static bool diff_dir(Merge *m, TreeNode *old, TreeNode *mine, GError **error)
 {
     TreeNode *child;
-    TREE_EACH_CHILD(old, child) {
+    TREE_EACH_CHILD (old, child) {
         TreeNode *other = tree_child(m->mine, mine, child->name);
         if (!other)
             add_change(m, REMOVED, child, NULL, USR_ETC);
         else if (!diff_name(m, child, other, error))
             return false;
     }
-    TREE_EACH_CHILD(mine, child)
+    TREE_EACH_CHILD (mine, child)
         if (!tree_child(m->in->old_tree, old, child->name))
             add_subtree(m, child);
     return true;
@@ -182,7 +183,7 @@ static bool copy_mine(Merge *m, TreeNode *dir, TreeNode *mine, GError **error)
     if (!node)
         return false;
     TreeNode *child;
-    TREE_EACH_CHILD(mine, child)
+    TREE_EACH_CHILD (mine, child)
         if (!copy_mine(m, node, child, error))
             return false;
     return true;
@@ -292,17 +293,17 @@ static void taken_subtree(Merge *m, const TreeNode *node, const TreeNode *top)
     if (!is_dir(node) || tree_n_children(node) == 0)
         report_taken(m, node, top);
     TreeNode *child;
-    TREE_EACH_CHILD(node, child)
+    TREE_EACH_CHILD (node, child)
         taken_subtree(m, child, top);
 }
 
 static void taken_dir(Merge *m, TreeNode *old, TreeNode *new)
 {
     TreeNode *child;
-    TREE_EACH_CHILD(old, child)
+    TREE_EACH_CHILD (old, child)
         if (!tree_child(m->in->new_tree, new, child->name))
             taken_subtree(m, child, m->in->old);
-    TREE_EACH_CHILD(new, child) {
+    TREE_EACH_CHILD (new, child) {
         TreeNode *other = tree_child(m->in->old_tree, old, child->name);
         if (other && is_dir(other) && is_dir(child)) {
             if (!same_default(other, child))
@@ -333,10 +334,11 @@ static bool report(Merge *m, GError **error)
 
 /* --- all together ---------------------------------------------------------------------------------------- */
 
-static bool copy_defaults(Tree *to, TreeNode *dir, TreeNode *from, GPtrArray *ignored, GError **error)
+static bool copy_defaults(Tree *to, TreeNode *dir, TreeNode *from, GPtrArray *ignored,
+                          GError **error)
 {
     TreeNode *child;
-    TREE_EACH_CHILD(from, child) {
+    TREE_EACH_CHILD (from, child) {
         if (!S_ISREG(child->inode->mode) && !S_ISLNK(child->inode->mode) && !is_dir(child)) {
             g_ptr_array_add(ignored, tree_path(child));
             continue;
@@ -357,7 +359,8 @@ static bool merge_changes(Merge *m, GError **error)
     for (size_t i = 0; i < ignored->len; i++)
         g_ptr_array_add(m->report->ignored, g_strconcat("/etc", ignored->pdata[i], NULL));
     m->report->merged = true;
-    return diff_dir(m, m->in->old, tree_root(m->mine), error) && apply(m, error) && report(m, error);
+    return diff_dir(m, m->in->old, tree_root(m->mine), error) && apply(m, error) &&
+           report(m, error);
 }
 
 bool etc_merge(const EtcMergeInput *input, EtcMerge *out_merge, GError **error)

@@ -21,10 +21,10 @@
 #include "host/host.h"
 
 typedef struct {
-    Store *store;      /* where contents are; may be NULL when no tree has objects */
-    Tree *old_tree;    /* NULL: a first deployment, nothing to merge */
-    TreeNode *old;     /* its usr/etc */
-    int mine_fd;       /* -1 without old */
+    Store *store;   /* where contents are; may be NULL when no tree has objects */
+    Tree *old_tree; /* NULL: a first deployment, nothing to merge */
+    TreeNode *old;  /* its usr/etc */
+    int mine_fd;    /* -1 without old */
     Tree *new_tree;
     TreeNode *new;
 } EtcMergeInput;

@@ -19,7 +19,8 @@ static char *proc_path(int dirfd, const char *name)
     return g_strdup_printf("/proc/self/fd/%d/%s", dirfd, name);
 }
 
-static bool scan_xattr(Tree *tree, TreeInode *inode, const char *path, const char *name, GError **error)
+static bool scan_xattr(Tree *tree, TreeInode *inode, const char *path, const char *name,
+                       GError **error)
 {
     ssize_t size = lgetxattr(path, name, NULL, 0);
     if (size < 0)

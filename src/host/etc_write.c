@@ -95,7 +95,8 @@ static bool write_file(Writer *writer, const TreeNode *node, int dirfd, GError *
 
 static bool write_children(Writer *writer, const TreeNode *dir, int fd, GError **error);
 
-static bool write_node(Writer *writer, const TreeNode *node, const char *name, int dirfd, GError **error)
+static bool write_node(Writer *writer, const TreeNode *node, const char *name, int dirfd,
+                       GError **error)
 {
     const TreeInode *inode = node->inode;
     switch (inode->mode & S_IFMT) {
@@ -124,7 +125,7 @@ static bool write_node(Writer *writer, const TreeNode *node, const char *name, i
 static bool write_children(Writer *writer, const TreeNode *dir, int fd, GError **error)
 {
     TreeNode *child;
-    TREE_EACH_CHILD(dir, child)
+    TREE_EACH_CHILD (dir, child)
         if (!write_node(writer, child, child->name, fd, error))
             return error_prefix(error, "'%s'", child->name);
     return true;

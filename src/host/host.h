@@ -57,7 +57,7 @@ void host_free(Host *host);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Host, host_free)
 
 const char *host_path(const Host *host);
-char *host_store_path(const Host *host);   /* SYSROOT/atomic/store; `atomic/remotes.d` is beside it */
+char *host_store_path(const Host *host); /* SYSROOT/atomic/store; `atomic/remotes.d` is beside it */
 char *host_remotes_path(const Host *host); /* SYSROOT/atomic/remotes.d */
 bool host_is_running(const Host *host);
 /* HostDeployment *, in boot order: the first boots by default. Borrowed; valid until the host changes. */
@@ -81,12 +81,12 @@ bool host_lock(Host *host, const char *purpose, unsigned seconds, GError **error
 
 /* What the merge of /etc decided. Paths begin with "/etc/", sorted; GPtrArrays own them. */
 typedef struct {
-    bool merged;          /* false: a first deployment, there was nothing to merge */
+    bool merged;                       /* false: a first deployment, there was nothing to merge */
     unsigned modified, removed, added; /* the administrator's changes, as OSTree counts them */
-    GPtrArray *kept;      /* yours: changed by the administrator only */
-    GPtrArray *taken;     /* new: default changed by the tree only */
-    GPtrArray *both;      /* changed by both: yours was kept */
-    GPtrArray *ignored;   /* sockets, fifos, devices: not carried over */
+    GPtrArray *kept;                   /* yours: changed by the administrator only */
+    GPtrArray *taken;                  /* new: default changed by the tree only */
+    GPtrArray *both;                   /* changed by both: yours was kept */
+    GPtrArray *ignored;                /* sockets, fifos, devices: not carried over */
 } HostEtcReport;
 void host_etc_report_clear(HostEtcReport *report);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(HostEtcReport, host_etc_report_clear)
@@ -101,8 +101,8 @@ typedef struct {
 typedef struct {
     char *id;
     HostEtcReport etc;
-    int count_change;     /* of the number of deployments */
-    uint64_t freed_bytes; /* by collecting what is no longer used */
+    int count_change;      /* of the number of deployments */
+    uint64_t freed_bytes;  /* by collecting what is no longer used */
     GError *cleanup_error; /* the change is made, but collecting garbage failed; NULL: fine */
 } HostResult;
 void host_result_clear(HostResult *result);

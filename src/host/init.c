@@ -19,9 +19,9 @@ static bool check_os_name(const char *os, GError **error)
 {
     size_t good = strspn(os, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
     if (!*os || os[good] || *os == '.' || *os == '-' || strlen(os) > 64)
-        return error_throw(error, ERROR_INVALID,
-                           "'%s' is no name for an OS\nhint: up to 64 letters, digits, '.', '_', '-'",
-                           os);
+        return error_throw(
+            error, ERROR_INVALID,
+            "'%s' is no name for an OS\nhint: up to 64 letters, digits, '.', '_', '-'", os);
     return true;
 }
 

@@ -39,7 +39,7 @@ static bool find(Tree *tree, HostKernel *kernel, GError **error)
     TreeNode *best = NULL;
     TreeNode *dir;
     if (modules && S_ISDIR(modules->inode->mode))
-        TREE_EACH_CHILD(modules, dir)
+        TREE_EACH_CHILD (modules, dir)
             if (S_ISDIR(dir->inode->mode) && regular_child(tree, dir, "vmlinuz") &&
                 (!best || strverscmp(dir->name, best->name) > 0))
                 best = dir;
@@ -83,7 +83,8 @@ bool kernel_is_installed(const Host *host, const HostKernel *kernel)
     return faccessat(host->boot_fd, path, F_OK, 0) == 0;
 }
 
-static bool copy_file(int dir, const char *name, Store *store, const TreeInode *inode, GError **error)
+static bool copy_file(int dir, const char *name, Store *store, const TreeInode *inode,
+                      GError **error)
 {
     _autofd int fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     if (fd < 0)
@@ -123,5 +124,6 @@ bool kernel_install(Host *host, Store *store, const HostKernel *kernel, GError *
     if (kernel_is_installed(host, kernel))
         return true;
     return install(host, store, kernel, error) ||
-           error_prefix(error, "cannot copy the kernel %s to '%s/boot'", kernel->release, host->path);
+           error_prefix(error, "cannot copy the kernel %s to '%s/boot'", kernel->release,
+                        host->path);
 }

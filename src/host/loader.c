@@ -61,8 +61,7 @@ static bool write_entries(Host *host, const char *loader, GPtrArray *deployments
     const char *prefix = sysroot_boot_is_separate(host) ? "" : "/boot";
     for (size_t i = 0; i < deployments->len; i++) {
         g_autofree char *name = entry_file_name(i, deployments->len);
-        g_autofree char *text =
-            entry_format(deployments->pdata[i], i, deployments->len, prefix);
+        g_autofree char *text = entry_format(deployments->pdata[i], i, deployments->len, prefix);
         if (!write_entry(fd, name, text, strlen(text), error))
             return false;
     }

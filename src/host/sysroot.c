@@ -93,7 +93,8 @@ static bool read_entries(Host *host, GPtrArray *found, GError **error)
         if (entry->d_name[0] != '.' && g_str_has_suffix(entry->d_name, ".conf") &&
             !read_entry(host, fd, entry->d_name, found, error))
             return false;
-    return errno == 0 || error_throw_errno(error, "cannot list the boot entries of '%s'", host->path);
+    return errno == 0 ||
+           error_throw_errno(error, "cannot list the boot entries of '%s'", host->path);
 }
 
 static bool read_loader(Host *host, char **out_target, GError **error)
@@ -158,7 +159,8 @@ static void find_booted(Host *host)
 {
     if (!same_file(host->path, "/sysroot"))
         return;
-    g_autofree char *cmdline = file_read_at(AT_FDCWD, "/proc/cmdline", STATE_FILE_LIMIT, NULL, NULL);
+    g_autofree char *cmdline =
+        file_read_at(AT_FDCWD, "/proc/cmdline", STATE_FILE_LIMIT, NULL, NULL);
     host->booted_id = cmdline ? sysroot_parse_cmdline(cmdline) : NULL;
     host->running = host->booted_id != NULL;
 }
@@ -183,9 +185,10 @@ static bool check_is_host(const char *sysroot, const char *path, int root_fd, GE
                            "'%s' is no host\nhint: make it one with "
                            "'atomic host init --sysroot %s --os NAME'",
                            path, path);
-    return error_throw(error, ERROR_NOT_FOUND,
-                       "this system was not deployed by atomic\nhint: --sysroot DIR names an offline "
-                       "host; 'atomic host init --sysroot DIR --os NAME' makes one");
+    return error_throw(
+        error, ERROR_NOT_FOUND,
+        "this system was not deployed by atomic\nhint: --sysroot DIR names an offline "
+        "host; 'atomic host init --sysroot DIR --os NAME' makes one");
 }
 
 Host *host_open(const char *sysroot, GError **error)
@@ -194,9 +197,9 @@ Host *host_open(const char *sysroot, GError **error)
     host->root_fd = host->boot_fd = host->lock_fd = -1;
     host->deployments = g_ptr_array_new_with_free_func((GDestroyNotify)host_deployment_free);
     host->foreign = g_ptr_array_new_with_free_func(g_free);
-    host->path = g_strdup(sysroot                                           ? sysroot
+    host->path = g_strdup(sysroot                                          ? sysroot
                           : access("/sysroot/" HOST_DEPLOY_DIR, F_OK) == 0 ? "/sysroot"
-                                                                            : "/");
+                                                                           : "/");
     host->root_fd = file_open_dir_at(AT_FDCWD, host->path, error);
     if (host->root_fd < 0)
         return NULL;

@@ -14,12 +14,12 @@
 
 struct Host {
     char *path;
-    int root_fd;     /* SYSROOT */
-    int boot_fd;     /* SYSROOT/boot, on the running host /boot */
-    int lock_fd;     /* -1 until host_lock() */
-    bool running;    /* the system that runs is one of this host's deployments */
-    char *booted_id; /* from the kernel command line; NULL unless running */
-    unsigned loader; /* N of the current loader.N */
+    int root_fd;            /* SYSROOT */
+    int boot_fd;            /* SYSROOT/boot, on the running host /boot */
+    int lock_fd;            /* -1 until host_lock() */
+    bool running;           /* the system that runs is one of this host's deployments */
+    char *booted_id;        /* from the kernel command line; NULL unless running */
+    unsigned loader;        /* N of the current loader.N */
     GPtrArray *deployments; /* HostDeployment *, boot order */
     GPtrArray *foreign;     /* names of entry files that are not ours: carried over as they are */
 };
