@@ -87,33 +87,36 @@ typedef struct {
     const char *dir; /* the container's folder under ATOMIC_RUN */
     pid_t pid;       /* the container's first process, a child of the caller */
     int pid_fd;
-    int64_t started; /* nanoseconds since the epoch; 0: now */
+    int64_t started;          /* nanoseconds since the epoch; 0: now */
     int stdout_fd, stderr_fd; /* read ends; -1 with a terminal */
     int pty_fd;               /* master */
-    int stdin_fd;             /* write end; with a terminal -1 (stdin_open says whether it takes input) */
-    bool stdin_open;          /* clients may give stdin */
-    bool stdin_once;          /* stdin ends with the first client that gave some (not with a terminal) */
-    int listen_fd;            /* monitor_listen() */
-    int ready_fd;             /* write end of a pipe, see above */
-    int mount_fd;             /* the overlay; the monitor only holds it */
-    const char *log;          /* path; NULL: no log */
-    uint64_t log_size;        /* 0: 10 MiB */
-    unsigned log_files;       /* 0: 3 */
-    const char *oom_file;     /* memory.events (v2) or memory.oom_control (v1) of its cgroup, read at the end */
+    int stdin_fd;       /* write end; with a terminal -1 (stdin_open says whether it takes input) */
+    bool stdin_open;    /* clients may give stdin */
+    bool stdin_once;    /* stdin ends with the first client that gave some (not with a terminal) */
+    int listen_fd;      /* monitor_listen() */
+    int ready_fd;       /* write end of a pipe, see above */
+    int mount_fd;       /* the overlay; the monitor only holds it */
+    const char *log;    /* path; NULL: no log */
+    uint64_t log_size;  /* 0: 10 MiB */
+    unsigned log_files; /* 0: 3 */
+    const char *
+        oom_file; /* memory.events (v2) or memory.oom_control (v1) of its cgroup, read at the end */
     /* lists end in NULL */
     const char *const *cgroups; /* folders to rmdir, in this order; children are tried first */
     const int *port_fds;        /* reservations; ends in -1 */
-    const char *bridge;         /* with it the address is released (network.h) and `ports` unpublished */
-    const char *run_dir;        /* ATOMIC_RUN, for the address */
-    const char *const *ports;   /* network_port_format() texts */
+    const char *bridge;  /* with it the address is released (network.h) and `ports` unpublished */
+    const char *run_dir; /* ATOMIC_RUN, for the address */
+    const char *const *ports; /* network_port_format() texts */
     const char *const *remove_first;
     const char *const *remove;
     const char *const *cleanup; /* argv; argv[0] is a path */
 } MonitorSpec;
 
 #define MONITOR_SPEC_INIT                                                                          \
-    {.pid_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .pty_fd = -1, .stdin_fd = -1,                 \
-     .listen_fd = -1, .ready_fd = -1, .mount_fd = -1}
+    {                                                                                              \
+        .pid_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .pty_fd = -1, .stdin_fd = -1,              \
+        .listen_fd = -1, .ready_fd = -1, .mount_fd = -1                                            \
+    }
 
 /* Turns the calling process into the monitor; returns only to say why not (-1). */
 int monitor_exec(const MonitorSpec *spec, SysError *error);
@@ -125,12 +128,15 @@ int monitor_listen(const char *dir, SysError *error);
 int monitor_connect(const char *dir, unsigned flags, SysError *error);
 
 typedef struct {
-    int socket;               /* from monitor_connect() */
-    int in_fd;                /* -1: no stdin is given */
+    int socket; /* from monitor_connect() */
+    int in_fd;  /* -1: no stdin is given */
     int out_fd, err_fd;
-    bool terminal;            /* the container has one: in_fd, if it is one too, goes raw; sizes are passed on */
-    bool forward_signals;     /* SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 go to the container */
-    const char *detach_keys;  /* NULL: ctrl-p ctrl-q with a terminal; "": none; the bytes themselves otherwise */
+    bool
+        terminal; /* the container has one: in_fd, if it is one too, goes raw; sizes are passed on */
+    bool
+        forward_signals; /* SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 go to the container */
+    const char *
+        detach_keys; /* NULL: ctrl-p ctrl-q with a terminal; "": none; the bytes themselves otherwise */
 } MonitorPump;
 
 typedef enum {

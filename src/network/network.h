@@ -44,7 +44,8 @@ typedef struct {
     struct in_addr subnet;  /* first address; network byte order as in all of this header */
     struct in_addr gateway; /* the bridge's own address, the default route inside */
     uint8_t prefix;         /* 16 = /16 */
-    char hint[240];         /* not empty: something of the host will drop our packets; a line for the user */
+    char
+        hint[240]; /* not empty: something of the host will drop our packets; a line for the user */
 } Network;
 
 /* Makes bridge, sysctls and rules unless this boot already has them. Idempotent and safe in parallel; costs
@@ -82,7 +83,7 @@ typedef struct {
     struct in_addr host_ip; /* INADDR_ANY: all addresses of the host */
     uint16_t host_port;     /* host byte order; 0 = choose one */
     uint16_t container_port;
-    uint8_t protocol;       /* IPPROTO_TCP or IPPROTO_UDP */
+    uint8_t protocol;            /* IPPROTO_TCP or IPPROTO_UDP */
     struct in_addr container_ip; /* filled in before network_publish() */
 } NetworkPort;
 
