@@ -1,42 +1,50 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The monitor: one small process per container that outlives whoever started it. This header is what others
- * need of it: how to start it, what it leaves behind, and the client's half of attach. libc only.
+/* The monitor: one small process per container that outlives whoever started it. This header is
+ * what others need of it: how to start it, what it leaves behind, and the client's half of attach.
+ * libc only.
  *
  * Starting a container:
  *
- *     listen = monitor_listen(dir)                 the attach socket, in the container's folder under /run
- *     client = monitor_connect(dir, flags)         foreground: connect BEFORE the monitor runs: the monitor takes
- *     fork()                                       every waiting client in before it reads its first byte of output
- *         child: start the container (it becomes the monitor's child: the exit status is ours to collect)
- *         child: monitor_exec(&spec)               this process is now atomic-monitor
- *     read ready_fd: one zero byte = running; text = why the monitor could not start; EOF alone = it died
- *     monitor_pump(client, …)                      foreground: until the container ends or the user detaches
+ *     listen = monitor_listen(dir)          the attach socket, in the container's folder under /run
+ *     client = monitor_connect(dir, flags)  foreground: connect BEFORE the monitor runs: it takes
+ *                                           every waiting client in before it reads any output
+ *     fork()
+ *         child: start the container        its exit status is then the monitor's to collect
+ *         child: monitor_exec(&spec)        this process is now atomic-monitor
+ *     read ready_fd                         a zero byte: running; text: why not; only EOF: it died
+ *     monitor_pump(client, …)               foreground: until the end, or the user detaches
  *
- * The monitor makes itself a session, ignores SIGHUP, SIGINT, SIGQUIT and SIGPIPE, passes SIGTERM on to the
- * container, points its fds 0-2 at /dev/null, and closes every fd that its arguments don't name. The starter puts
- * it outside the container's cgroup. It sleeps in one epoll_wait until something happens.
+ * The monitor makes itself a session, ignores SIGHUP, SIGINT, SIGQUIT and SIGPIPE, passes SIGTERM
+ * on to the container, points its fds 0-2 at /dev/null, and closes every fd that its arguments
+ * don't name. The starter puts it outside the container's cgroup. It sleeps in one epoll_wait until
+ * something happens.
  *
  * When the container's first process ends, in this order:
  *  1. `exit` is written in the container's folder (temp file + rename): the status is safe
  *  2. what is left in pipes or terminal is read, logged and sent to clients
- *  3. what a successor may need at once is released: published ports and their fds, address, `remove_first` folders
+ *  3. what a successor may need at once is released: published ports and their fds, address,
+ *     `remove_first` folders
  *  4. clients get the exit packet
  *  5. the slow things: overlay mount closed, cgroups removed, `remove` folders emptied and removed
- *  6. `cleanup` is executed, if there is one, in place of the monitor; else it ends. Clients see end of file only now
+ *  6. `cleanup` is executed, if there is one, in place of the monitor; else it ends. Clients see
+ *     end of file only now
  *
  * Files in the container's folder (DIR): `attach` (socket), `exit` (record, one line of JSON:
  * {"pid":1,"code":0,"signal":0,"oom":false,"started":"RFC3339Nano","finished":"…"}).
- * Log: Docker's json-file, {"log":"…\n","stream":"stdout","time":"…Z"} a line; pieces of at most 16 KiB, the last
- * of a line ends in \n; bytes that are not UTF-8 become U+FFFD. At log_size the file is renamed to LOG.1, LOG.1 to
- * LOG.2 and so on; log_files counts them all.
+ * Log: Docker's json-file, {"log":"…\n","stream":"stdout","time":"…Z"} a line; pieces of at most 16
+ * KiB, the last of a line ends in \n; bytes that are not UTF-8 become U+FFFD. At log_size the file
+ * is renamed to LOG.1, LOG.1 to LOG.2 and so on; log_files counts them all.
  *
- * The attach socket is AF_UNIX SOCK_SEQPACKET; every packet begins with a byte that says what it is, with conmon's
- * numbers for the streams. To the monitor: 1 stdin (no bytes after it: end of stdin), 5 window size (uint16 rows,
- * columns in host order), 6 hello (one byte of flags, first of all; nothing is sent to a client before), 7 signal (one
- * byte). From the monitor: 2 stdout, 3 stderr, 8 exit (MonitorExitPacket), 9 lost (uint64: so many bytes of output did
- * not reach this client because it was slow).
- * A slow client never stops the container, it loses bytes and is told; except one that said MONITOR_HOLD, which is
- * the foreground `run` itself: there the container's write waits, as it would in a pipe of a shell.
+ * The attach socket is AF_UNIX SOCK_SEQPACKET. The first byte of a packet says what it is; streams
+ * have conmon's numbers. To the monitor:
+ *   1 stdin (nothing after it: end of stdin)     5 window size (uint16 rows, columns, host order)
+ *   6 hello (one byte of flags, first of all)    7 signal (one byte)
+ * From the monitor, once the hello is there:
+ *   2 stdout, 3 stderr    8 exit (MonitorExitPacket)
+ *   9 lost (uint64): so many bytes of output did not reach this client because it was slow
+ * A slow client never stops the container, it loses bytes and is told; except one that said
+ * MONITOR_HOLD, the foreground `run` itself: there the container's write waits as it would in a
+ * pipe of a shell.
  */
 #pragma once
 
@@ -80,7 +88,8 @@ typedef struct {
     char started[40], finished[40]; /* RFC 3339, UTC, nanoseconds */
 } MonitorExit;
 
-/* What the monitor is told. Fds are -1 and texts NULL when there is none; MONITOR_SPEC_INIT first. */
+/* What the monitor is told. Fds are -1 and texts NULL when there is none; MONITOR_SPEC_INIT first.
+ * */
 typedef struct {
     const char *program; /* path of atomic-monitor */
     const char *id;
@@ -99,8 +108,7 @@ typedef struct {
     const char *log;    /* path; NULL: no log */
     uint64_t log_size;  /* 0: 10 MiB */
     unsigned log_files; /* 0: 3 */
-    const char *
-        oom_file; /* memory.events (v2) or memory.oom_control (v1) of its cgroup, read at the end */
+    const char *oom_file; /* its cgroup's memory.events (v2) or memory.oom_control (v1) */
     /* lists end in NULL */
     const char *const *cgroups; /* folders to rmdir, in this order; children are tried first */
     const int *port_fds;        /* reservations; ends in -1 */
@@ -112,31 +120,32 @@ typedef struct {
     const char *const *cleanup; /* argv; argv[0] is a path */
 } MonitorSpec;
 
+/* clang-format off */
 #define MONITOR_SPEC_INIT                                                                          \
-    {                                                                                              \
-        .pid_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .pty_fd = -1, .stdin_fd = -1,              \
-        .listen_fd = -1, .ready_fd = -1, .mount_fd = -1                                            \
-    }
+    {.pid_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .pty_fd = -1, .stdin_fd = -1,                 \
+     .listen_fd = -1, .ready_fd = -1, .mount_fd = -1}
+/* clang-format on */
 
 /* Turns the calling process into the monitor; returns only to say why not (-1). */
 int monitor_exec(const MonitorSpec *spec, SysError *error);
 
-/* Makes the socket DIR/attach (0600), replacing a stale one. The listening fd, or -1. DIR may be of any length. */
+/* Makes the socket DIR/attach (0600), replacing a stale one. The listening fd, or -1. DIR may be of
+ * any length. */
 int monitor_listen(const char *dir, SysError *error);
-/* Connects and says hello. ENOENT or ECONNREFUSED: no monitor there. Does not wait for the monitor: the
- * connection stands as soon as the socket listens. */
+/* Connects and says hello. ENOENT or ECONNREFUSED: no monitor there. Does not wait for the monitor:
+ * the connection stands as soon as the socket listens. */
 int monitor_connect(const char *dir, unsigned flags, SysError *error);
 
 typedef struct {
     int socket; /* from monitor_connect() */
     int in_fd;  /* -1: no stdin is given */
     int out_fd, err_fd;
-    bool
-        terminal; /* the container has one: in_fd, if it is one too, goes raw; sizes are passed on */
-    bool
-        forward_signals; /* SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 go to the container */
-    const char *
-        detach_keys; /* NULL: ctrl-p ctrl-q with a terminal; "": none; the bytes themselves otherwise */
+    /* the container has a terminal: in_fd, if it is one too, goes raw; sizes are passed on */
+    bool terminal;
+    /* SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 go to the container */
+    bool forward_signals;
+    /* the bytes themselves; NULL: ctrl-p ctrl-q with a terminal, none without; "": none */
+    const char *detach_keys;
 } MonitorPump;
 
 typedef enum {
@@ -145,18 +154,20 @@ typedef enum {
     MONITOR_PUMP_GONE,     /* the monitor went away without a word: look at monitor_load_exit() */
 } MonitorPumpEnd;
 
-/* Carries bytes between the user and the container until one of the ends above; -1 on failure. Blocks the
- * signals it forwards and SIGWINCH in the calling thread while it runs, and restores the terminal. When out_fd can't be written any
- * more (a closed pipe) it returns -1 with EPIPE. */
+/* Carries bytes between the user and the container until one of the ends above; -1 on failure.
+ * Blocks the signals it forwards and SIGWINCH in the calling thread while it runs, and restores the
+ * terminal. When out_fd can't be written any more (a closed pipe) it returns -1 with EPIPE. */
 int monitor_pump(const MonitorPump *pump, MonitorExit *out, SysError *error);
 
 /* Waits until the container of a connection made with flags 0 has ended. timeout_ms -1: for ever.
- * 1: *out set; 0: time-out; -1: the monitor went away without a word (ECONNRESET) or another failure. */
+ * 1: *out set; 0: time-out; -1: the monitor went away without a word (ECONNRESET) or another
+ * failure. */
 int monitor_wait(int socket, int timeout_ms, MonitorExit *out, SysError *error);
-/* Waits until the monitor has cleaned up and gone (end of file): before a container is started again or removed.
- * 1 gone, 0 time-out. */
+/* Waits until the monitor has cleaned up and gone (end of file): before a container is started
+ * again or removed. 1 gone, 0 time-out. */
 int monitor_wait_gone(int socket, int timeout_ms, SysError *error);
-/* Sends a signal to the container's first process through the monitor (a pidfd: never to a stranger). */
+/* Sends a signal to the container's first process through the monitor (a pidfd: never to a
+ * stranger). */
 int monitor_signal(int socket, int signal, SysError *error);
 /* Sets the terminal's size. */
 int monitor_resize(int socket, unsigned rows, unsigned columns, SysError *error);

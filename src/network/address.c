@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The address pool.
  *
- * BRIDGE.pool is a table of records of 72 bytes, one per address of the subnet in order: the container's id, blanks, a
- * line feed; a record of blanks is free. Record 0 (the network's own address is nobody's) names the boot and the subnet: a
- * file that names others is of no use and is begun anew. All under one flock, held for microseconds: a change is one write
- * of one record, so a kill at any moment leaves an old record or a new one.
+ * BRIDGE.pool is a table of records of 72 bytes, one per address of the subnet in order: the
+ * container's id, blanks, a line feed; a record of blanks is free. Record 0 (the network's own
+ * address is nobody's) names the boot and the subnet: a file that names others is of no use and is
+ * begun anew. All under one flock, held for microseconds: a change is one write of one record, so a
+ * kill at any moment leaves an old record or a new one.
  */
 #include "network/link.h"
 #include "network/state.h"

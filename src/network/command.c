@@ -15,7 +15,8 @@
 
 extern char **environ;
 
-/* The input is a memory file: a pipe would deadlock with a program that talks before it has read all. */
+/* The input is a memory file: a pipe would deadlock with a program that talks before it has read
+ * all. */
 static int input_file(const char *input)
 {
     _autofd int fd = memfd_create("input", MFD_CLOEXEC);

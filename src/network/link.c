@@ -17,16 +17,17 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 
-/* Indices in a new network namespace: lo is always 1, and a veth end may be born with a wish. Knowing both,
- * the child looks nothing up. */
+/* Indices in a new network namespace: lo is always 1, and a veth end may be born with a wish.
+ * Knowing both, the child looks nothing up. */
 enum { LO_INDEX = 1, ETH0_INDEX = 2 };
 
 typedef struct {
     uint8_t bytes[6];
 } Mac;
 
-/* Locally administered, derived from the address as Docker does: the same address is always the same MAC, so that
- * a neighbour's ARP entry stays right when an address goes to the next container. */
+/* Locally administered, derived from the address as Docker does: the same address is always the
+ * same MAC, so that a neighbour's ARP entry stays right when an address goes to the next container.
+ * */
 static Mac mac_of(struct in_addr address)
 {
     const uint8_t *a = (const uint8_t *)&address;
@@ -171,8 +172,9 @@ int link_route_overlaps(struct in_addr subnet, uint8_t prefix, int but_ifindex, 
     return search.overlaps;
 }
 
-/* The pair: the host's end `name` up and on the bridge, the peer born where it belongs. A peer can't be born up, and
- * hairpin can't be given at birth: it is a second message of the same send, which finds the end by name. */
+/* The pair: the host's end `name` up and on the bridge, the peer born where it belongs. A peer
+ * can't be born up, and hairpin can't be given at birth: it is a second message of the same send,
+ * which finds the end by name. */
 static void put_veth(Netlink *nl, const Network *network, const char *name, pid_t pid, int netns_fd,
                      struct in_addr address)
 {
@@ -216,8 +218,8 @@ int network_attach(const Network *network, const char *container_id, pid_t pid, 
                    struct in_addr address, SysError *error)
 {
     char space[1024];
-    /* The name is for people and free otherwise. The random part: the pair of the same container's last run may still be
-     * there, network namespaces are torn down in the background. */
+    /* The name is for people and free otherwise. The random part: the pair of the same container's
+     * last run may still be there, network namespaces are torn down in the background. */
     for (int attempt = 0;; attempt++) {
         uint16_t salt = (uint16_t)(address.s_addr >> 16);
         if (attempt > 0 && getrandom(&salt, sizeof salt, 0) < 0)

@@ -8,7 +8,8 @@
  *     netlink_end(&nl);
  *     int failed = netlink_talk(&nl, NETLINK_ROUTE, &which);
  *
- * Child-safe: nothing here allocates. Overflow of the buffer is remembered and reported by the talk.
+ * Child-safe: nothing here allocates. Overflow of the buffer is remembered and reported by the
+ * talk.
  */
 #pragma once
 
@@ -29,7 +30,8 @@ typedef struct {
 
 Netlink netlink_init(void *space, size_t size);
 
-/* Opens a message with its family header; NLM_F_REQUEST | NLM_F_ACK are added unless it is a dump. */
+/* Opens a message with its family header; NLM_F_REQUEST | NLM_F_ACK are added unless it is a dump.
+ * */
 void netlink_begin(Netlink *nl, int type, int flags, const void *header, size_t size);
 /* The same without asking for an answer (the brackets of an nfnetlink batch). */
 void netlink_begin_silent(Netlink *nl, int type, const void *header, size_t size);
@@ -44,8 +46,8 @@ void netlink_nest_end(Netlink *nl, size_t nest);
 /* Raw bytes without an attribute header (the header inside VETH_INFO_PEER). */
 void netlink_put_raw(Netlink *nl, const void *data, size_t size);
 
-/* Sends all and reads the answers, which are there when the send returns. 0, or -errno of the first message
- * that failed and its number (from 0) in *out_which when that is not NULL. */
+/* Sends all and reads the answers, which are there when the send returns. 0, or -errno of the first
+ * message that failed and its number (from 0) in *out_which when that is not NULL. */
 int netlink_talk(Netlink *nl, int protocol, unsigned *out_which) _must_use;
 
 /* Sends one NLM_F_DUMP request; `each` gets every answer. 0 or -errno. */

@@ -84,10 +84,11 @@ int network_port_parse(const char *text, NetworkPort *out, SysError *error)
     return 0;
 }
 
-/* A TCP port that is bound and does not listen refuses connections that no rule translates, and keeps everybody
- * else off. Plain bind() would also fail on connections in TIME_WAIT of whoever had the port before; with
- * SO_REUSEADDR these don't count but nor would another reservation. So: bind with it, listen for an instant
- * (which checks for real conflicts and makes the kernel's bucket exclusive again), take both back. */
+/* A TCP port that is bound and does not listen refuses connections that no rule translates, and
+ * keeps everybody else off. Plain bind() would also fail on connections in TIME_WAIT of whoever had
+ * the port before; with SO_REUSEADDR these don't count but nor would another reservation. So: bind
+ * with it, listen for an instant (which checks for real conflicts and makes the kernel's bucket
+ * exclusive again), take both back. */
 static int bind_exclusively(int fd, const NetworkPort *port)
 {
     int yes = 1, no = 0;

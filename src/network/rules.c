@@ -2,14 +2,18 @@
 /* How it works.
  *
  * All rules are made once; what changes from container to container are the elements of two maps,
- * (protocol, port) -> (address, port) and (host address, protocol, port) -> (address, port). The rules' text goes through
- * `nft`, whose syntax is the documentation; elements are two fixed netlink messages, written here.
+ * (protocol, port) -> (address, port) and (host address, protocol, port) -> (address, port). The
+ * rules' text goes through `nft`, whose syntax is the documentation; elements are two fixed netlink
+ * messages, written here.
  *
- * - 127.0.0.1 works as a destination because the bridge alone has route_localnet; the `guard` chain takes away what that
- *   would give the containers: packets from the bridge addressed to the host's 127.0.0.0/8, or claiming to come from it.
- * - Hairpin (a container calls a published port of the host) matches the source address, not the interface: in
- *   postrouting the interface a packet came from is the bridge for some paths and nothing for others.
- * - `forward` drops what comes from outside straight to a container's address; only published ports lead in.
+ * - 127.0.0.1 works as a destination because the bridge alone has route_localnet; the `guard` chain
+ *   takes away what that would give the containers: packets from the bridge addressed to the host's
+ *   127.0.0.0/8, or claiming to come from it.
+ * - Hairpin (a container calls a published port of the host) matches the source address, not the
+ *   interface: in postrouting the interface a packet came from is the bridge for some paths and
+ *   nothing for others.
+ * - `forward` drops what comes from outside straight to a container's address; only published ports
+ *   lead in.
  * - An accept in our chain does not undo a drop in another base chain: see rules_coexist().
  */
 #include "network/rules.h"
@@ -31,14 +35,16 @@
 #define MAP_ANY        "ports"
 #define MAP_ADDRESS    "address_ports"
 
-/* A second network on the same host (another ATOMIC_BRIDGE) has a table of its own, named like the bridge. */
+/* A second network on the same host (another ATOMIC_BRIDGE) has a table of its own, named like the
+ * bridge. */
 static const char *table_of(const char *bridge)
 {
     return strcmp(bridge, DEFAULT_BRIDGE) == 0 ? "atomic" : bridge;
 }
 
-/* $T the table, $B the bridge, $S the subnet. The chains exist before they are flushed and the whole text is one
- * transaction: there is no moment without rules, and elements of the maps stay. */
+/* $T the table, $B the bridge, $S the subnet. The chains exist before they are flushed and the
+ * whole text is one transaction: there is no moment without rules, and elements of the maps stay.
+ * */
 static const char rules_text[] = //
     "add table ip $T\n"
     "add chain ip $T guard { type filter hook prerouting priority -300; policy accept; }\n"
@@ -215,8 +221,9 @@ int rules_inspect(const char *bridge, RulesState *out, SysError *error)
     return 0;
 }
 
-/* iptables-nft's chains must hold only what iptables itself could have written, or its programs refuse the
- * table: interface matches and accept. Which packets may come in at all is decided in our own chain. */
+/* iptables-nft's chains must hold only what iptables itself could have written, or its programs
+ * refuse the table: interface matches and accept. Which packets may come in at all is decided in
+ * our own chain. */
 static void open_iptables_nft(Network *network, const char *chain)
 {
     const char *const list[] = {"nft", "list", "chain", "ip", "filter", chain, NULL};
@@ -286,7 +293,8 @@ void rules_coexist(Network *network, const RulesState *state)
                  state->other, network->bridge, network->bridge);
 }
 
-/* nf_tables pads each field of a concatenation to 4 bytes; ports are big-endian in the first two. */
+/* nf_tables pads each field of a concatenation to 4 bytes; ports are big-endian in the first two.
+ * */
 typedef struct {
     uint32_t address;
     uint8_t protocol, pad1[3];
@@ -365,7 +373,8 @@ int network_publish(const char *bridge, const NetworkPort *ports, size_t n, SysE
         unsigned which;
         int failed = change_batch(bridge, NFT_MSG_NEWSETELEM, ports + at, part, &which);
         if (failed == -EEXIST || failed == -EBUSY) {
-            /* left by a monitor that was killed: the port is reserved by our caller, so nobody uses it */
+            /* left by a monitor that was killed: the port is reserved by our caller, so nobody uses
+             * it */
             if (network_unpublish(bridge, ports + at, part, error) < 0)
                 return -1;
             failed = change_batch(bridge, NFT_MSG_NEWSETELEM, ports + at, part, &which);

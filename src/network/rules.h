@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The packet rules: our table `ip atomic`, and chains of others that would drop our packets. Private to src/network. */
+/* The packet rules: our table `ip atomic`, and chains of others that would drop our packets.
+ * Private to src/network. */
 #pragma once
 
 #include "network/network.h"
@@ -19,6 +20,7 @@ int rules_inspect(const char *bridge, RulesState *out, SysError *error);
 /* Makes the table, or renews its rules and keeps the published ports. Runs `nft`. */
 int rules_apply(const Network *network, SysError *error);
 
-/* Lets our packets through iptables' FORWARD chain where its policy is DROP; where that is not ours to change, puts a hint
- * into network->hint. Never fails: rules of others are no reason not to start a container. */
+/* Lets our packets through iptables' FORWARD chain where its policy is DROP; where that is not ours
+ * to change, puts a hint into network->hint. Never fails: rules of others are no reason not to
+ * start a container. */
 void rules_coexist(Network *network, const RulesState *state);

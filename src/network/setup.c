@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The one-time set-up of the host, and the quick look that says it is not needed.
  *
- * BRIDGE.state, one line "network1 IFINDEX GATEWAY/PREFIX FOREIGN" and the hint, is the memory of the last set-up. It is
- * believed when the bridge still has that index, our table is still there, and the forward chains of others are the same:
- * so a firewall restarted with `flush ruleset`, or Docker started after us, makes the next start repair things.
+ * BRIDGE.state, one line "network1 IFINDEX GATEWAY/PREFIX FOREIGN" and the hint, is the memory of
+ * the last set-up. It is believed when the bridge still has that index, our table is still there,
+ * and the forward chains of others are the same: so a firewall restarted with `flush ruleset`, or
+ * Docker started after us, makes the next start repair things.
  */
 #include "network/link.h"
 #include "network/rules.h"
@@ -122,7 +123,8 @@ static int ensure_bridge(Network *network, SysError *error)
     return failed < 0 ? -1 : link_make_bridge(network, error);
 }
 
-/* Sets a switch under /proc/sys/net, of this network namespace. Where /proc/sys is read-only it may be set already. */
+/* Sets a switch under /proc/sys/net, of this network namespace. Where /proc/sys is read-only it may
+ * be set already. */
 static int ensure_sysctl(const char *path, SysError *error)
 {
     char now[16];

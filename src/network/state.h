@@ -6,8 +6,9 @@
 
 /* Opens (and makes) RUN_DIR/network. The fd or -1. */
 int state_dir_open(const char *run_dir, SysError *error);
-/* Opens (and makes) DIR/BRIDGE.SUFFIX for reading and writing and takes its lock (flock, exclusive), waiting for the
- * holder: it is held for one write, or while one process sets the host up. */
+/* Opens (and makes) DIR/BRIDGE.SUFFIX for reading and writing and takes its lock (flock,
+ * exclusive), waiting for the holder: it is held for one write, or while one process sets the host
+ * up. */
 int state_file_lock(int dir, const char *bridge, const char *suffix, SysError *error);
 /* Identifies this boot: 36 characters. */
 int state_boot_id(char text[40], SysError *error);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Every test is a host of its own: a fresh network namespace, entered by the test process. Containers and the outside
- * world are further namespaces, each held by a child that sleeps. The machine's own network is never touched.
+/* Every test is a host of its own: a fresh network namespace, entered by the test process.
+ * Containers and the outside world are further namespaces, each held by a child that sleeps. The
+ * machine's own network is never touched.
  */
 #include "base/error.h"
 #include "base/file.h"
@@ -514,7 +515,8 @@ static void test_reach(Host *host, gconstpointer data)
     assert_answer(host, -1, SOCK_DGRAM, "127.0.0.1", 5353, "port 53 sees 10.88.0.1");
     assert_answer(host, -1, SOCK_STREAM, "127.0.0.1", 8081, "port 80 sees 10.88.0.1");
     assert_answer(host, -1, SOCK_STREAM, "127.0.0.1", chosen.host_port, "port 81 sees 10.88.0.1");
-    /* from outside: the peer's address is seen; a port of 127.0.0.1 isn't there; nor is the container itself */
+    /* from outside: the peer's address is seen; a port of 127.0.0.1 isn't there; nor is the
+     * container itself */
     assert_answer(host, outside.netns, SOCK_STREAM, "192.168.77.1", 8080,
                   "port 80 sees 192.168.77.2");
     assert_answer(host, outside.netns, SOCK_DGRAM, "192.168.77.1", 5353,
@@ -522,7 +524,8 @@ static void test_reach(Host *host, gconstpointer data)
     assert_answer(host, outside.netns, SOCK_STREAM, "192.168.77.1", 8081, "refused");
     shell("nsenter -n -t %d ip route add 10.88.0.0/16 via 192.168.77.1", outside.pid);
     assert_silence(host, outside.netns, "10.88.0.2", 80);
-    /* from containers: itself by the host's port, a sibling both ways, outside under the host's address */
+    /* from containers: itself by the host's port, a sibling both ways, outside under the host's
+     * address */
     assert_answer(host, one.netns, SOCK_STREAM, "192.168.77.1", 8080, "port 80 sees 10.88.0.1");
     assert_answer(host, two.netns, SOCK_STREAM, "10.88.0.1", 8080, "port 80 sees 10.88.0.1");
     assert_answer(host, two.netns, SOCK_STREAM, "10.88.0.2", 80, "port 80 sees 10.88.0.3");
@@ -540,7 +543,8 @@ static void test_reach(Host *host, gconstpointer data)
     shell("test -z \"$(nft list map ip atomic address_ports | grep elements)\"");
 }
 
-/* A container that routes to the host's loopback addresses must not get there, though the bridge allows such packets. */
+/* A container that routes to the host's loopback addresses must not get there, though the bridge
+ * allows such packets. */
 static void test_loopback_guard(Host *host, gconstpointer data)
 {
     Network network = setup(host);
@@ -585,7 +589,8 @@ static void test_stale_rule(Host *host, gconstpointer data)
     g_assert_true(g_str_has_prefix(failed.message, "cannot publish port '0.0.0.0:8000:80/tcp'"));
 }
 
-/* Others who drop what is forwarded: iptables-nft's FORWARD, with and without Docker's chain, and an unknown firewall. */
+/* Others who drop what is forwarded: iptables-nft's FORWARD, with and without Docker's chain, and
+ * an unknown firewall. */
 static void test_foreign_firewall(Host *host, gconstpointer docker_user)
 {
     if (docker_user)
