@@ -135,6 +135,12 @@ bool oci_image_untag(Store *store, const char *name, GError **error);
  * go with the next garbage collection. */
 bool oci_image_remove(Store *store, const OciImage *image, GError **error);
 
+/* --- the build cache ----------------------------------------------------------------------------------------- */
+
+/* The intermediate image under this key (hex digits), or NULL without an error. */
+OciImage *oci_cache_get(Store *store, const char *key, GError **error);
+bool oci_cache_set(Store *store, const char *key, const char *id, GError **error);
+
 /* --- making images (libcrypto)
  * ---------------------------------------------------------------------------- */
 
@@ -149,17 +155,18 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(OciLayer, oci_layer_free)
 /* The layer tree (whiteouts allowed) as a tar in a split stream of the transaction. */
 OciLayer *oci_layer_write(StoreTxn *txn, Tree *layer, GError **error);
 
-/* Writes an image: `image` is the EROFS image of all layers applied (already committed),
- * `new_layer` (may be NULL) the one that the parent does not have: its diff_id must be the config's
- * last. The other layers must be in the store. Without `manifest` it is an intermediate image that
- * lives only by the refs that the caller makes. `out_id`: "sha256:…". Durable when it returns. */
+/* Writes an image: `image` is the EROFS image of all layers applied (already committed), `new_layer` (may be NULL) the
+ * one that is not in the store yet; its diff_id must be among the config's. Durable when it returns, but an
+ * intermediate image: it lives by the refs that the caller makes (oci_cache_set) until oci_image_keep().
+ * *out_id: "sha256:…". */
 typedef struct {
     const OciConfig *config;
     const Digest *image;
     const OciLayer *new_layer;
-    bool manifest;
 } OciImageWrite;
 bool oci_image_write(StoreTxn *txn, const OciImageWrite *what, char **out_id, GError **error);
+/* Makes it one that exists for itself: manifest and refs/oci-id. Nothing to do when it does. */
+bool oci_image_keep(StoreTxn *txn, OciImage *image, GError **error);
 
 /* A composed tree (an OSTree ref or commit of this store) as an image of one layer: /usr/etc
  * becomes /etc, /var is made as its tmpfiles say, the places that a container has mounts on exist.
