@@ -9,9 +9,10 @@
 #include <solv/transaction.h>
 #include <string.h>
 
-/* Packages of which one must be chosen although another comes first in the alternatives: a composed tree is
- * made with merged directories from the start, so nothing needs to merge them. */
+/* Packages of which one must be chosen although another comes first in the alternatives, or no order is given: a
+ * composed tree is made with merged directories from the start, so nothing needs to merge them. */
 static const char *const favored[] = {"usr-is-merged", "mawk"};
+static const char *const disfavored[] = {"usrmerge"};
 
 typedef Queue AutoQueue;
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(AutoQueue, queue_free)
@@ -79,11 +80,84 @@ static void push_essential(PackageUniverse *universe, Queue *jobs)
             g_hash_table_add(pushed, GINT_TO_POINTER(name)))
             queue_push2(jobs, SOLVER_INSTALL | SOLVER_SOLVABLE_NAME, name);
     }
-    for (size_t i = 0; i < ARRAY_SIZE(favored); i++) {
-        Id name = pool_str2id(universe->pool, favored[i], 0);
+}
+
+static void push_names(Pool *pool, Queue *jobs, Id how, const char *const *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        Id name = pool_str2id(pool, names[i], 0);
         if (name)
-            queue_push2(jobs, SOLVER_FAVOR | SOLVER_SOLVABLE_NAME, name);
+            queue_push2(jobs, how | SOLVER_SOLVABLE_NAME, name);
     }
+}
+
+/* The first alternative of "a (>= 1) | b | c" and the name that it is about. */
+static Id first_alternative(Pool *pool, Id dep, Id *out_name, bool *out_alternatives)
+{
+    *out_alternatives = false;
+    for (Id inner = dep;;) {
+        if (!ISRELDEP(inner)) {
+            *out_name = inner;
+            return dep;
+        }
+        const Reldep *relation = GETRELDEP(pool, inner);
+        inner = relation->name;
+        if (relation->flags == REL_OR) {
+            *out_alternatives = true;
+            dep = inner;
+        }
+    }
+}
+
+typedef struct {
+    Pool *pool;
+    Queue *jobs;
+    GHashTable *favored; /* names */
+    GHashTable *seen;    /* solvables */
+    Queue todo;          /* solvables */
+} Preferences;
+
+static void visit_providers(Preferences *preferences, Id dep)
+{
+    Id id, provider;
+    Pool *pool = preferences->pool;
+    FOR_PROVIDES(id, provider, dep)
+    if (g_hash_table_add(preferences->seen, GINT_TO_POINTER(id)))
+        queue_push(&preferences->todo, id);
+}
+
+static void visit_requires(Preferences *preferences, Id id)
+{
+    g_auto(AutoQueue) deps;
+    queue_init(&deps);
+    solvable_lookup_deparray(&preferences->pool->solvables[id], SOLVABLE_REQUIRES, &deps, 0);
+    for (int i = 0; i < deps.count; i++) {
+        Id name;
+        bool alternatives;
+        Id dep = first_alternative(preferences->pool, deps.elements[i], &name, &alternatives);
+        visit_providers(preferences, dep);
+        if (alternatives && g_hash_table_add(preferences->favored, GINT_TO_POINTER(name)))
+            queue_push2(preferences->jobs, SOLVER_FAVOR | SOLVER_SOLVABLE_NAME, name);
+    }
+}
+
+/* libsolv takes any alternative; Debian's packages count on the first one that can be had. Only what the wanted packages
+ * may lead to is looked at: each preference costs the solver time. */
+static void push_preferences(Pool *pool, Queue *jobs)
+{
+    g_autoptr(GHashTable) names = g_hash_table_new(NULL, NULL);
+    g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
+    Preferences preferences = {.pool = pool, .jobs = jobs, .favored = names, .seen = seen};
+    queue_init(&preferences.todo);
+    for (int i = 0; i < jobs->count; i += 2)
+        visit_providers(&preferences, jobs->elements[i + 1]);
+    for (size_t i = 0; i < ARRAY_SIZE(disfavored); i++)
+        g_hash_table_add(names, GINT_TO_POINTER(pool_str2id(pool, disfavored[i], 0)));
+    push_names(pool, jobs, SOLVER_FAVOR, favored, ARRAY_SIZE(favored));
+    push_names(pool, jobs, SOLVER_DISFAVOR, disfavored, ARRAY_SIZE(disfavored));
+    while (preferences.todo.count > 0)
+        visit_requires(&preferences, queue_pop(&preferences.todo));
+    queue_free(&preferences.todo);
 }
 
 static bool throw_problems(Solver *solver, GError **error)
@@ -98,7 +172,9 @@ static bool throw_problems(Solver *solver, GError **error)
         for (int i = 0; i < rules.count; i++) {
             Id source, target, dep;
             SolverRuleinfo type = solver_ruleinfo(solver, rules.elements[i], &source, &target, &dep);
-            /* a rule about a package that is there anyhow explains nothing */
+            /* that what is wanted is wanted explains nothing */
+            if (type == SOLVER_RULE_JOB && rules.count > 1)
+                continue;
             const char *reason = solver_problemruleinfo2str(solver, type, source, target, dep);
             if (g_hash_table_add(said, g_strdup(reason)))
                 g_string_append_printf(text, "\n  %s", reason);
@@ -142,6 +218,7 @@ GPtrArray *package_solve(PackageUniverse *universe, const PackageRequest *reques
     if (!push_wanted(universe, request, &jobs, error))
         return NULL;
     push_essential(universe, &jobs);
+    push_preferences(universe->pool, &jobs);
     g_autoptr(Solver) solver = solver_create(universe->pool);
     solver_set_flag(solver, SOLVER_FLAG_IGNORE_RECOMMENDED, !request->recommends);
     if (solver_solve(solver, &jobs) != 0) {
