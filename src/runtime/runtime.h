@@ -105,6 +105,8 @@ typedef struct {
 } RuntimeProcess;
 #define RUNTIME_PROCESS_NONE {0, -1, -1, 125}
 void runtime_process_clear(RuntimeProcess *process);
+/* The process behind a pidfd, 0 when it was reaped. */
+pid_t runtime_pidfd_pid(int pidfd);
 
 /* --- the container --------------------------------------------------------------------------------------- */
 
@@ -140,6 +142,7 @@ typedef struct {
 typedef enum {
     RUNTIME_NET_NEW,  /* namespaces.net, or a new one */
     RUNTIME_NET_HOST, /* the caller's */
+    RUNTIME_NET_JOIN, /* namespaces.net, which is somebody else's and set up already */
 } RuntimeNet;
 
 typedef struct {
@@ -165,7 +168,7 @@ typedef struct {
      * network namespace (which may also be used before the start: it is namespaces.net). configure_network runs
      * after it, in the child, inside the network namespace, with all rights over it, and before pivot_root (the
      * host's files are still there): it must be child-safe (no allocation, no locks, no GLib). With
-     * RUNTIME_NET_HOST neither is called. A failure of either fails the start. */
+     * RUNTIME_NET_HOST and _JOIN neither is called. A failure of either fails the start. */
     int (*attach_network)(void *data, pid_t pid, int netns_fd, SysError *error);
     int (*configure_network)(void *data, SysError *error);
     void *network_data;
