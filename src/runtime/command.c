@@ -149,7 +149,8 @@ static int become_user(const RuntimeCommand *command, SysError *error)
         syscall(SYS_setresgid, command->gid, command->gid, command->gid) < 0 ||
         syscall(SYS_setresuid, command->uid, command->uid, command->uid) < 0)
         return sys_fail_errno(error, "cannot become user %u, group %u", command->uid, command->gid);
-    if (command->seccomp && !command->no_new_privs &&
+    bool filtered = command->seccomp && command->seccomp->count > 0;
+    if (filtered && !command->no_new_privs &&
         (set_caps(kept, kept, error) < 0 || load_filter(command->seccomp, error) < 0))
         return -1;
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
@@ -158,7 +159,7 @@ static int become_user(const RuntimeCommand *command, SysError *error)
         return -1;
     if (command->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return sys_fail_errno(error, "cannot set no_new_privs");
-    if (command->seccomp && command->no_new_privs)
+    if (filtered && command->no_new_privs)
         return load_filter(command->seccomp, error);
     return 0;
 }

@@ -83,7 +83,7 @@ typedef struct {
     size_t n_groups;
     uint64_t caps;           /* bounding set; also effective and permitted when uid is 0 */
     bool no_new_privs;
-    const RuntimeSeccomp *seccomp; /* NULL: unconfined */
+    const RuntimeSeccomp *seccomp; /* NULL or no instructions: unconfined */
     const RuntimeRlimit *rlimits;
     size_t n_rlimits;
     const int *oom_score_adj; /* NULL: as is. What needs a right that we lack is skipped. */

@@ -92,7 +92,8 @@ int sandbox_wait(Sandbox *sandbox, RuntimeProcess *process, bool *out_oom, GErro
  * the program itself ran: with 126/127 from us the result is -1 and the error says why. */
 int sandbox_run(const SandboxOptions *options, const RuntimeCommand *command, GError **error);
 
-/* Another process in a running container, with its seccomp profile for command->caps. */
+/* Another process in a running container, with the seccomp profile for command->caps unless the command brings its own
+ * (an empty RuntimeSeccomp, for one: a privileged container's). */
 bool sandbox_exec(pid_t init_pid, const char *name, const RuntimeCommand *command, RuntimeProcess *out,
                   GError **error);
 

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Private to src/sandbox. */
+#pragma once
+
+#include "sandbox/sandbox.h"
+
+/* --- ids.c ---------------------------------------------------------------------------------------------- */
+
+#define IDS_COUNT 65536
+
+/* Takes a free range for the calling process; the list is in `run_dir`. */
+bool ids_take(const char *run_dir, const char *name, RuntimeIdMap *out, GError **error);
+/* From now on the range belongs to this process: it is free when the process has gone. */
+bool ids_hand_over(const char *run_dir, const RuntimeIdMap *map, pid_t pid, GError **error);
+/* Free at once. */
+void ids_give_back(const char *run_dir, const RuntimeIdMap *map);
+
+/* --- files.c -------------------------------------------------------------------------------------------- */
+
+/* Writes hosts, hostname and resolv.conf into the directory, owned by the container's root. */
+bool files_write(int dirfd, const SandboxOptions *options, const char *hostname, uint32_t owner,
+                 GError **error);
