@@ -132,6 +132,11 @@ size_t store_stream_n_objects(const StoreStream *stream);
 const Digest *store_stream_object(const StoreStream *stream, size_t index);
 /* NULL when there is no such named reference. */
 const Digest *store_stream_ref(StoreStream *stream, const char *name, GError **error);
+/* The names of all named references; NULL-ended, the caller's. */
+char **store_stream_ref_names(StoreStream *stream, GError **error);
+/* The targets of named references, by position. */
+size_t store_stream_n_refs(const StoreStream *stream);
+const Digest *store_stream_nth_ref(const StoreStream *stream, size_t index);
 /* The chunks in order: either data (inline) or an object; both NULL at the end. Valid until the next call. */
 bool store_stream_next(StoreStream *stream, const uint8_t **out_data, size_t *out_size,
                        const Digest **out_object, GError **error);

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "store/layout.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+static const char meta_json[] = "{\n"
+                                "  \"version\": 1,\n"
+                                "  \"algorithm\": \"fsverity-sha256-12\",\n"
+                                "  \"features\": {\n"
+                                "    \"compatible\": [],\n"
+                                "    \"read-only-compatible\": [\n"
+                                "      \"v1_erofs\"\n"
+                                "    ],\n"
+                                "    \"incompatible\": []\n"
+                                "  },\n"
+                                "  \"erofs_formats\": {\n"
+                                "    \"default\": 1\n"
+                                "  }\n"
+                                "}\n";
+
+char *store_default_path(const char *option)
+{
+    const char *env = g_getenv("ATOMIC_STORE");
+    if (option && *option)
+        return g_strdup(option);
+    if (env && *env)
+        return g_strdup(env);
+    static const char *const deployed = "/sysroot/atomic/store";
+    return g_strdup(access(deployed, F_OK) == 0 ? deployed : "/var/lib/atomic/store");
+}
+
+/* --- meta.json ------------------------------------------------------------------------------------------ */
+
+static bool check_features(const json_t *root, const char *path, GError **error)
+{
+    json_t *features = json_object_get(root, "features"), *flag;
+    size_t i;
+    json_array_foreach(json_object_get(features, "incompatible"), i, flag)
+        return error_throw(error, ERROR_UNSUPPORTED, "cannot open store '%s': it needs the feature '%s'",
+                           path, json_is_string(flag) ? json_string_value(flag) : "?");
+    return true;
+}
+
+static bool check_meta(const char *text, size_t size, const char *path, GError **error)
+{
+    json_error_t failed;
+    json_t *root = json_loadb(text, size, 0, &failed);
+    if (!root)
+        return error_throw(error, ERROR_CORRUPT, "cannot read '%s/meta.json': %s", path, failed.text);
+    json_t *version = json_object_get(root, "version"), *algorithm = json_object_get(root, "algorithm");
+    bool good;
+    if (!json_is_integer(version) || !json_is_string(algorithm))
+        good = error_throw(error, ERROR_CORRUPT, "'%s/meta.json' has no version or algorithm", path);
+    else if (json_integer_value(version) != 1)
+        good = error_throw(error, ERROR_UNSUPPORTED, "cannot open store '%s': unknown version %d", path,
+                           (int)json_integer_value(version));
+    else if (strcmp(json_string_value(algorithm), "fsverity-sha256-12") != 0)
+        good = error_throw(error, ERROR_UNSUPPORTED, "cannot open store '%s': algorithm '%s'", path,
+                           json_string_value(algorithm));
+    else
+        good = check_features(root, path, error);
+    json_decref(root);
+    return good;
+}
+
+static bool read_meta(int dirfd, const char *path, GError **error)
+{
+    g_autoptr(GError) failed = NULL;
+    size_t size;
+    g_autofree char *text = file_read_at(dirfd, "meta.json", 1 << 16, &size, &failed);
+    if (text)
+        return check_meta(text, size, path, error);
+    if (error_is(failed, ERROR_NOT_FOUND))
+        return error_throw(error, ERROR_NOT_FOUND,
+                           "there is no store in '%s'\nhint: make one with 'atomic store init --store %s'",
+                           path, path);
+    g_propagate_error(error, g_steal_pointer(&failed));
+    return false;
+}
+
+/* --- open and init -------------------------------------------------------------------------------------- */
+
+bool store_init(const char *path, GError **error)
+{
+    static const char *const dirs[] = {"objects", "images", "images/refs", "streams", "streams/refs",
+                                       STORE_STAGING};
+    g_autofree char *parent = g_path_get_dirname(path);
+    if (!file_ensure_dir_at(AT_FDCWD, parent, 0755, error) ||
+        !file_ensure_dir_at(AT_FDCWD, path, 0700, error))
+        return error_prefix(error, "cannot make a store");
+    _autofd int dirfd = file_open_dir_at(AT_FDCWD, path, error);
+    if (dirfd < 0)
+        return false;
+    bool exists;
+    if (!file_exists_at(dirfd, "meta.json", &exists, error))
+        return false;
+    if (exists && !read_meta(dirfd, path, error))
+        return false;
+    for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
+        if (!file_ensure_dir_at(dirfd, dirs[i], 0755, error))
+            return error_prefix(error, "'%s'", path);
+    _autofd int lock = openat(dirfd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (lock < 0)
+        return error_throw_errno(error, "cannot create '%s/lock'", path);
+    /* last: what has a meta.json is a store */
+    return exists || file_replace_at(dirfd, "meta.json", meta_json, sizeof meta_json - 1, 0644,
+                                     FILE_REPLACE_DURABLE, error);
+}
+
+Store *store_open(const char *path, GError **error)
+{
+    g_autoptr(Store) store = g_new0(Store, 1);
+    *store = (Store){.references = 1, .path = g_strdup(path), .dirfd = -1, .objects_fd = -1};
+    store->dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (store->dirfd < 0 && (errno == ENOENT || errno == ENOTDIR))
+        return error_throw_null(error, ERROR_NOT_FOUND,
+                                "there is no store in '%s'\nhint: make one with 'atomic store init "
+                                "--store %s'", path, path);
+    if (store->dirfd < 0)
+        return error_throw_errno_null(error, "cannot open store '%s'", path);
+    if (!read_meta(store->dirfd, path, error))
+        return NULL;
+    store->objects_fd = file_open_dir_at(store->dirfd, "objects", error);
+    return store->objects_fd < 0 ? NULL : g_steal_pointer(&store);
+}
+
+Store *store_ref(Store *store)
+{
+    g_atomic_int_inc(&store->references);
+    return store;
+}
+
+void store_unref(Store *store)
+{
+    if (!store || !g_atomic_int_dec_and_test(&store->references))
+        return;
+    sys_fd_closep(&store->dirfd);
+    sys_fd_closep(&store->objects_fd);
+    g_free(store->path);
+    g_free(store);
+}
+
+const char *store_path(const Store *store)
+{
+    return store->path;
+}
+
+int store_dirfd(const Store *store)
+{
+    return store->dirfd;
+}
+
+int store_objects_fd(const Store *store)
+{
+    return store->objects_fd;
+}
+
+/* --- the lock ------------------------------------------------------------------------------------------- */
+
+enum { LOCK_PATIENCE_S = 60, LOCK_POLL_US = 5000 };
+
+static void describe_holder(int fd, const char *purpose)
+{
+    char text[128];
+    int n = g_snprintf(text, sizeof text, "%s (process %d)\n", purpose, (int)getpid());
+    if (ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)n, 0) < 0)
+        errno = 0; /* only shown to others */
+}
+
+int store_lock(Store *store, bool exclusive, const char *purpose, GError **error)
+{
+    _autofd int fd = openat(store->dirfd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return error_throw_errno_fd(error, "cannot open '%s/lock'", store->path);
+    gint64 give_up = g_get_monotonic_time() + LOCK_PATIENCE_S * G_TIME_SPAN_SECOND;
+    while (flock(fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) < 0) {
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return error_throw_errno_fd(error, "cannot lock store '%s'", store->path);
+        if (g_get_monotonic_time() > give_up) {
+            g_autofree char *holder = file_read_fd(fd, 4096, NULL, NULL);
+            return error_throw_fd(error, ERROR_BUSY, "the store '%s' is in use: %s", store->path,
+                                  g_strchomp(holder ? holder : (char *)""));
+        }
+        g_usleep(LOCK_POLL_US);
+    }
+    if (exclusive)
+        describe_holder(fd, purpose);
+    return fd_steal(&fd);
+}
+
+const char *store_boot_id(void)
+{
+    static char id[64];
+    if (!*id && sys_read_file_at(AT_FDCWD, "/proc/sys/kernel/random/boot_id", id, sizeof id) < 0)
+        *id = '\0';
+    return id;
+}
+
+int store_lock_staging(int staging_fd, const char *name, bool *out_alive)
+{
+    *out_alive = false;
+    _autofd int fd = openat(staging_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        *out_alive = true;
+        return -1;
+    }
+    return fd_steal(&fd);
+}

@@ -1,0 +1,580 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* How it works: what is put goes as a file named by its digest into staging/BOOTID-KEY/, which this process has
+ * locked (flock on the directory). A batch ends by itself at 512 objects or 64 MiB, or by store_txn_flush():
+ *
+ *     make the files durable -> rename them into objects/XX -> make those directories durable
+ *
+ * Only what is in objects/ counts, so power loss at any point leaves either no name or a name with its bytes.
+ * A process that is killed leaves its directory; the next one with the same key locks it, measures what is there,
+ * and goes on.
+ *
+ * Against garbage collection: the store's lock is held (shared) from a batch's first object to its end, and at the
+ * end everything that the batch put or found present is appended to the directory's `roots`, which a sweep reads.
+ * So an object that store_txn_has() saw stays as long as the transaction lives.
+ */
+#include "store/txn.h"
+
+#include "base/hash.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+enum {
+    BATCH_OBJECTS = 512,
+    BATCH_BYTES = 64 << 20,
+    SYNC_EACH = 64, /* up to so many files fsync is cheaper than syncfs, which pays for others' dirty data */
+};
+
+struct StoreTxn {
+    Store *store;
+    char *name; /* below staging/ */
+    bool keyed, done, failed;
+    int dirfd;       /* the staging directory: locked, and what syncfs is called on */
+    int roots_fd;
+    int lock_fd;     /* the store's, while a batch is open */
+    GMutex mutex;    /* all below */
+    GHashTable *staged;  /* Digest -> nothing: files in the staging directory */
+    GHashTable *settled; /* Digest: in objects/ and written to `roots` */
+    GHashTable *found;   /* Digest: in objects/, not written to `roots` yet */
+    GHashTable *kept;    /* Digest: counted on, there or not -> not NULL when in `roots` */
+    bool new_kept;
+    uint64_t staged_bytes;
+    unsigned counter;
+};
+
+static bool add_digest(GHashTable *set, const Digest *digest)
+{
+    return g_hash_table_add(set, g_memdup2(digest, sizeof *digest));
+}
+
+static GHashTable *digest_set_new(void)
+{
+    return g_hash_table_new_full(digest_hash, digest_equal_void, g_free, NULL);
+}
+
+/* --- begin ---------------------------------------------------------------------------------------------- */
+
+static char *staging_name(const char *key)
+{
+    static int counter;
+    g_autoptr(GString) name = g_string_new(store_boot_id());
+    g_string_append_c(name, '-');
+    if (!key) {
+        g_string_append_printf(name, "%d.%d.%08x", (int)getpid(), g_atomic_int_add(&counter, 1),
+                               g_random_int());
+        return g_string_free(g_steal_pointer(&name), false);
+    }
+    for (const char *c = key; *c; c++) {
+        if (g_ascii_isalnum(*c) || strchr("-_.:@", *c))
+            g_string_append_c(name, *c);
+        else
+            g_string_append_printf(name, "%%%02X", (unsigned char)*c);
+    }
+    if (name->len > 200) { /* a name must fit a directory entry */
+        g_autofree char *hash = g_strdup_printf("%08x", g_str_hash(key));
+        g_string_truncate(name, 190);
+        g_string_append(name, hash);
+    }
+    return g_string_free(g_steal_pointer(&name), false);
+}
+
+/* Locks the directory, which may be swept away or finished by another at the same time. */
+static int open_staging(Store *store, const char *name, const char *key, GError **error)
+{
+    g_autofree char *path = g_strconcat(STORE_STAGING "/", name, NULL);
+    for (int attempt = 0; attempt < 100; attempt++) {
+        if (!file_ensure_dir_at(store->dirfd, path, 0700, error))
+            return -1;
+        _autofd int fd = openat(store->dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0 && errno == ENOENT)
+            continue;
+        if (fd < 0)
+            return error_throw_errno_fd(error, "cannot open '%s'", path);
+        if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+            return error_throw_fd(error, ERROR_BUSY, "another process is writing '%s' into the store '%s'",
+                                  key ? key : name, store->path);
+        struct stat own, named;
+        if (fstat(fd, &own) == 0 && fstatat(store->dirfd, path, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+            own.st_ino == named.st_ino)
+            return fd_steal(&fd);
+    }
+    return error_throw_fd(error, ERROR_BUSY, "cannot get hold of '%s'", path);
+}
+
+/* A file of a killed writer is good when its bytes have its name: it may have been in the middle of one. */
+static bool adopt_file(StoreTxn *txn, const char *name, GError **error)
+{
+    Digest expected, measured;
+    if (strcmp(name, STORE_STAGING_JOURNAL) == 0 || strcmp(name, STORE_STAGING_ROOTS) == 0)
+        return true;
+    _autofd int fd = openat(txn->dirfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    uint64_t size;
+    if (digest_parse(name, &expected) && store_measure(fd, &measured, &size, NULL) &&
+        digest_equal(&expected, &measured)) {
+        txn->staged_bytes += size;
+        add_digest(txn->staged, &expected);
+        return true;
+    }
+    return unlinkat(txn->dirfd, name, 0) == 0 ||
+           error_throw_errno(error, "cannot remove '%s' from the staging directory", name);
+}
+
+static bool adopt(StoreTxn *txn, GError **error)
+{
+    _autofd int copy = openat(txn->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    _autodir DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+    if (!dir)
+        return error_throw_errno(error, "cannot list the staging directory");
+    fd_steal(&copy);
+    struct dirent *entry;
+    while (errno = 0, (entry = readdir(dir)))
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+            !adopt_file(txn, entry->d_name, error))
+            return false;
+    return errno == 0 || error_throw_errno(error, "cannot list the staging directory");
+}
+
+StoreTxn *store_txn_begin(Store *store, const char *key, GError **error)
+{
+    g_autoptr(StoreTxn) txn = g_new0(StoreTxn, 1);
+    txn->store = store_ref(store);
+    txn->keyed = key != NULL;
+    txn->name = staging_name(key);
+    txn->dirfd = txn->roots_fd = txn->lock_fd = -1;
+    g_mutex_init(&txn->mutex);
+    txn->staged = digest_set_new();
+    txn->settled = digest_set_new();
+    txn->found = digest_set_new();
+    txn->kept = digest_set_new();
+    txn->dirfd = open_staging(store, txn->name, key, error);
+    if (txn->dirfd < 0)
+        return NULL;
+    txn->roots_fd = openat(txn->dirfd, STORE_STAGING_ROOTS, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (txn->roots_fd < 0)
+        return error_throw_errno_null(error, "cannot write to the store '%s'", store->path);
+    return !key || adopt(txn, error) ? g_steal_pointer(&txn) : NULL;
+}
+
+Store *store_txn_store(StoreTxn *txn)
+{
+    return txn->store;
+}
+
+/* --- the batch ------------------------------------------------------------------------------------------ */
+
+/* Under the mutex: a batch is open from now on, and nothing is swept until it ends. */
+static bool open_batch(StoreTxn *txn, GError **error)
+{
+    if (txn->failed)
+        return error_throw(error, ERROR_FAILED, "an earlier write to the store '%s' failed",
+                           txn->store->path);
+    if (txn->lock_fd < 0)
+        txn->lock_fd = store_lock(txn->store, false, "writing", error);
+    return txn->lock_fd >= 0;
+}
+
+static bool sync_staged(StoreTxn *txn, GError **error)
+{
+    if (g_hash_table_size(txn->staged) > SYNC_EACH)
+        return syncfs(txn->dirfd) == 0 || error_throw_errno(error, "cannot sync the store");
+    GHashTableIter iter;
+    gpointer digest;
+    g_hash_table_iter_init(&iter, txn->staged);
+    while (g_hash_table_iter_next(&iter, &digest, NULL)) {
+        _autofd int fd = openat(txn->dirfd, digest_hex(digest).text, O_RDONLY | O_CLOEXEC);
+        if (fd < 0 || fsync(fd) < 0)
+            return error_throw_errno(error, "cannot sync object '%.12s'", digest_hex(digest).text);
+    }
+    return true;
+}
+
+/* *out_new_dir when objects/XX had to be made. */
+static bool move_object(StoreTxn *txn, const Digest *digest, bool *out_new_dir, GError **error)
+{
+    DigestHex hex = digest_hex(digest);
+    StoreObjectPath path = store_object_path(digest);
+    int to = txn->store->objects_fd;
+    int failed = renameat2(txn->dirfd, hex.text, to, path.text, RENAME_NOREPLACE);
+    if (failed < 0 && errno == ENOENT) {
+        char dir[3] = {hex.text[0], hex.text[1], '\0'};
+        if (mkdirat(to, dir, 0755) < 0 && errno != EEXIST)
+            return error_throw_errno(error, "cannot create directory 'objects/%s'", dir);
+        *out_new_dir = true;
+        failed = renameat2(txn->dirfd, hex.text, to, path.text, RENAME_NOREPLACE);
+    }
+    if (failed < 0 && errno == EINVAL) /* a filesystem without it: replacing the same bytes is fine too */
+        failed = renameat(txn->dirfd, hex.text, to, path.text);
+    if (failed < 0 && errno == EEXIST)
+        failed = unlinkat(txn->dirfd, hex.text, 0);
+    return failed == 0 || error_throw_errno(error, "cannot store object '%.12s'", hex.text);
+}
+
+static bool sync_dirs(StoreTxn *txn, const bool touched[256], int n_touched, bool new_dir, GError **error)
+{
+    if (n_touched > SYNC_EACH)
+        return syncfs(txn->dirfd) == 0 || error_throw_errno(error, "cannot sync the store");
+    for (int i = 0; i < 256; i++) {
+        char dir[3];
+        g_snprintf(dir, sizeof dir, "%02x", i);
+        if (touched[i] && !file_sync_dir_at(txn->store->objects_fd, dir, error))
+            return false;
+    }
+    return !new_dir || file_sync_dir_at(txn->store->objects_fd, ".", error);
+}
+
+/* What others must not sweep, before the lock goes. The file need not be durable: staging of an earlier boot has no
+ * living writer. */
+static bool write_roots(StoreTxn *txn, GError **error)
+{
+    g_autoptr(GByteArray) roots = g_byte_array_new();
+    GHashTable *sets[] = {txn->staged, txn->found};
+    for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
+        GHashTableIter iter;
+        gpointer digest;
+        g_hash_table_iter_init(&iter, sets[i]);
+        while (g_hash_table_iter_next(&iter, &digest, NULL)) {
+            g_byte_array_append(roots, digest, DIGEST_SIZE);
+            add_digest(txn->settled, digest);
+        }
+    }
+    GHashTableIter iter;
+    gpointer digest, written;
+    g_hash_table_iter_init(&iter, txn->kept);
+    while (txn->new_kept && g_hash_table_iter_next(&iter, &digest, &written)) {
+        if (written)
+            continue;
+        g_byte_array_append(roots, digest, DIGEST_SIZE);
+        g_hash_table_iter_replace(&iter, GINT_TO_POINTER(1));
+    }
+    txn->new_kept = false;
+    return file_write_all(txn->roots_fd, roots->data, roots->len, error);
+}
+
+static bool flush_staged(StoreTxn *txn, GError **error)
+{
+    bool touched[256] = {false}, new_dir = false;
+    int n_touched = 0;
+    if (g_hash_table_size(txn->staged) == 0)
+        return true;
+    if (!sync_staged(txn, error))
+        return false;
+    GHashTableIter iter;
+    gpointer key;
+    g_hash_table_iter_init(&iter, txn->staged);
+    while (g_hash_table_iter_next(&iter, &key, NULL)) {
+        const Digest *digest = key;
+        if (!move_object(txn, digest, &new_dir, error))
+            return false;
+        n_touched += !touched[digest->bytes[0]];
+        touched[digest->bytes[0]] = true;
+    }
+    return sync_dirs(txn, touched, n_touched, new_dir, error);
+}
+
+/* Under the mutex. A failure is final: after a failed sync nobody knows what is on the disk. */
+static bool flush(StoreTxn *txn, GError **error)
+{
+    if (g_hash_table_size(txn->staged) == 0 && g_hash_table_size(txn->found) == 0 && !txn->new_kept) {
+        sys_fd_closep(&txn->lock_fd);
+        return true;
+    }
+    if (!open_batch(txn, error))
+        return false;
+    txn->failed = !flush_staged(txn, error) || !write_roots(txn, error);
+    g_hash_table_remove_all(txn->staged);
+    g_hash_table_remove_all(txn->found);
+    txn->staged_bytes = 0;
+    sys_fd_closep(&txn->lock_fd);
+    return !txn->failed;
+}
+
+bool store_txn_flush(StoreTxn *txn, GError **error)
+{
+    g_mutex_lock(&txn->mutex);
+    bool flushed = flush(txn, error);
+    g_mutex_unlock(&txn->mutex);
+    return flushed;
+}
+
+/* Under the mutex. */
+static bool present(StoreTxn *txn, const Digest *object)
+{
+    if (g_hash_table_contains(txn->staged, object) || g_hash_table_contains(txn->settled, object) ||
+        g_hash_table_contains(txn->found, object))
+        return true;
+    if (!open_batch(txn, NULL) || !store_has(txn->store, object))
+        return false;
+    add_digest(txn->found, object);
+    return true;
+}
+
+bool store_txn_has(StoreTxn *txn, const Digest *object)
+{
+    g_mutex_lock(&txn->mutex);
+    bool has = present(txn, object);
+    g_mutex_unlock(&txn->mutex);
+    return has;
+}
+
+void store_txn_keep(StoreTxn *txn, const Digest *object)
+{
+    g_mutex_lock(&txn->mutex);
+    if (!g_hash_table_contains(txn->settled, object) && !g_hash_table_contains(txn->staged, object) &&
+        !g_hash_table_contains(txn->kept, object)) {
+        g_hash_table_insert(txn->kept, g_memdup2(object, sizeof *object), NULL);
+        txn->new_kept = true;
+    }
+    g_mutex_unlock(&txn->mutex);
+}
+
+/* --- writers -------------------------------------------------------------------------------------------- */
+
+struct StoreWriter {
+    StoreTxn *txn;
+    int fd;
+    uint64_t size;
+    char name[32];
+    HashVerity *hash;
+};
+
+static int create_file(StoreTxn *txn, const char *name, GError **error)
+{
+    int fd = openat(txn->dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return error_throw_errno_fd(error, "cannot create a file in the store '%s'", txn->store->path);
+    if (fchmod(fd, 0644) < 0) { /* whatever the umask is */
+        sys_fd_closep(&fd);
+        return error_throw_errno_fd(error, "cannot set the mode of an object");
+    }
+    return fd;
+}
+
+StoreWriter *store_writer_new(StoreTxn *txn, GError **error)
+{
+    g_autofree StoreWriter *writer = g_new0(StoreWriter, 1);
+    writer->txn = txn;
+    g_mutex_lock(&txn->mutex);
+    g_snprintf(writer->name, sizeof writer->name, "tmp-%u", txn->counter++);
+    bool open = open_batch(txn, error);
+    g_mutex_unlock(&txn->mutex);
+    writer->fd = open ? create_file(txn, writer->name, error) : -1;
+    if (writer->fd < 0)
+        return NULL;
+    writer->hash = hash_verity_new();
+    return g_steal_pointer(&writer);
+}
+
+bool store_writer_append(StoreWriter *writer, const void *data, size_t size, GError **error)
+{
+    hash_verity_update(writer->hash, data, size);
+    writer->size += size;
+    return file_write_all(writer->fd, data, size, error) || error_prefix(error, "the store");
+}
+
+static void writer_free(StoreWriter *writer)
+{
+    sys_fd_closep(&writer->fd);
+    hash_verity_free(writer->hash);
+    g_free(writer);
+}
+
+void store_writer_abort(StoreWriter *writer)
+{
+    if (!writer)
+        return;
+    unlinkat(writer->txn->dirfd, writer->name, 0);
+    writer_free(writer);
+}
+
+/* Under the mutex: a file of the staging directory has its digest's name now. Ends the batch when it is full. */
+static bool staged(StoreTxn *txn, const Digest *digest, uint64_t size, GError **error)
+{
+    add_digest(txn->staged, digest);
+    txn->staged_bytes += size;
+    if (g_hash_table_size(txn->staged) < BATCH_OBJECTS && txn->staged_bytes < BATCH_BYTES)
+        return true;
+    return flush(txn, error);
+}
+
+bool store_writer_finish(StoreWriter *writer, Digest *out_object, GError **error)
+{
+    StoreTxn *txn = writer->txn;
+    Digest digest;
+    hash_verity_finish(writer->hash, &digest);
+    g_mutex_lock(&txn->mutex);
+    bool good = true;
+    if (present(txn, &digest)) {
+        unlinkat(txn->dirfd, writer->name, 0);
+    } else if (!open_batch(txn, error)) {
+        good = false;
+    } else if (renameat(txn->dirfd, writer->name, txn->dirfd, digest_hex(&digest).text) < 0) {
+        good = error_throw_errno(error, "cannot stage object '%.12s'", digest_hex(&digest).text);
+    } else {
+        good = staged(txn, &digest, writer->size, error);
+    }
+    g_mutex_unlock(&txn->mutex);
+    writer_free(writer);
+    if (good)
+        *out_object = digest;
+    return good;
+}
+
+bool store_txn_put(StoreTxn *txn, const void *data, size_t size, Digest *out_object, GError **error)
+{
+    Digest digest;
+    hash_verity(data, size, &digest);
+    if (store_txn_has(txn, &digest)) {
+        *out_object = digest;
+        return true;
+    }
+    char name[32];
+    g_mutex_lock(&txn->mutex);
+    g_snprintf(name, sizeof name, "tmp-%u", txn->counter++);
+    bool good = open_batch(txn, error);
+    g_mutex_unlock(&txn->mutex);
+    _autofd int fd = good ? create_file(txn, name, error) : -1;
+    if (fd < 0)
+        return false;
+    if (!file_write_all(fd, data, size, error)) {
+        unlinkat(txn->dirfd, name, 0);
+        return error_prefix(error, "the store '%s'", txn->store->path);
+    }
+    g_mutex_lock(&txn->mutex);
+    if (g_hash_table_contains(txn->staged, &digest)) /* by another thread meanwhile */
+        unlinkat(txn->dirfd, name, 0);
+    else if (renameat(txn->dirfd, name, txn->dirfd, digest_hex(&digest).text) < 0)
+        good = error_throw_errno(error, "cannot stage object '%.12s'", digest_hex(&digest).text);
+    else
+        good = open_batch(txn, error) && staged(txn, &digest, size, error);
+    g_mutex_unlock(&txn->mutex);
+    if (good)
+        *out_object = digest;
+    return good;
+}
+
+bool store_measure(int fd, Digest *out_digest, uint64_t *out_size, GError **error)
+{
+    enum { MEASURE_PIECE = 1 << 17 };
+    g_autoptr(HashVerity) hash = hash_verity_new();
+    g_autofree char *buffer = g_malloc(MEASURE_PIECE);
+    uint64_t total = 0;
+    for (;;) {
+        ssize_t n = sys_read_all(fd, buffer, MEASURE_PIECE);
+        if (n < 0) {
+            errno = (int)-n;
+            return error_throw_errno(error, "cannot read a file");
+        }
+        if (n == 0)
+            break;
+        hash_verity_update(hash, buffer, (size_t)n);
+        total += (uint64_t)n;
+    }
+    hash_verity_finish(hash, out_digest);
+    *out_size = total;
+    return true;
+}
+
+/* Files up to this are read whole, so that those that are there already cost no write. */
+enum { WHOLE_MAX = 8 << 20, PIECE = 1 << 20 };
+
+static bool put_pieces(StoreTxn *txn, int fd, const char *first, size_t first_size, Digest *out_object,
+                       uint64_t *out_size, GError **error)
+{
+    StoreWriter *writer = store_writer_new(txn, error);
+    if (!writer)
+        return false;
+    g_autofree char *buffer = g_malloc(PIECE);
+    uint64_t total = first_size;
+    bool good = store_writer_append(writer, first, first_size, error);
+    while (good) {
+        ssize_t n = sys_read_all(fd, buffer, PIECE);
+        if (n < 0) {
+            errno = (int)-n;
+            good = error_throw_errno(error, "cannot read file");
+        } else if (n == 0) {
+            break;
+        } else {
+            total += (uint64_t)n;
+            good = store_writer_append(writer, buffer, (size_t)n, error);
+        }
+    }
+    if (!good) {
+        store_writer_abort(writer);
+        return false;
+    }
+    *out_size = total;
+    return store_writer_finish(writer, out_object, error);
+}
+
+bool store_txn_put_fd(StoreTxn *txn, int fd, Digest *out_object, uint64_t *out_size, GError **error)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return error_throw_errno(error, "cannot look at a file");
+    size_t room = st.st_size > 0 && st.st_size < WHOLE_MAX ? (size_t)st.st_size + 1 : WHOLE_MAX;
+    g_autofree char *buffer = g_malloc(room);
+    ssize_t n = sys_read_all(fd, buffer, room);
+    if (n < 0) {
+        errno = (int)-n;
+        return error_throw_errno(error, "cannot read file");
+    }
+    uint64_t size = (uint64_t)n;
+    bool good = (size_t)n < room ? store_txn_put(txn, buffer, (size_t)n, out_object, error)
+                                 : put_pieces(txn, fd, buffer, (size_t)n, out_object, &size, error);
+    if (good && out_size)
+        *out_size = size;
+    return good;
+}
+
+/* --- journal and end ------------------------------------------------------------------------------------ */
+
+int store_txn_journal(StoreTxn *txn, GError **error)
+{
+    return file_open_at(txn->dirfd, STORE_STAGING_JOURNAL, O_RDWR | O_CREAT | O_APPEND, error);
+}
+
+bool store_txn_done(StoreTxn *txn, GError **error)
+{
+    if (!store_txn_flush(txn, error))
+        return false;
+    txn->done = true;
+    if (unlinkat(txn->dirfd, STORE_STAGING_JOURNAL, 0) < 0 && errno != ENOENT)
+        return error_throw_errno(error, "cannot remove the journal");
+    return true;
+}
+
+/* A keyed transaction that is not done leaves its journal for the next one; all else goes. */
+static void leave_staging(StoreTxn *txn)
+{
+    GHashTableIter iter;
+    gpointer digest;
+    g_hash_table_iter_init(&iter, txn->staged);
+    while (g_hash_table_iter_next(&iter, &digest, NULL))
+        unlinkat(txn->dirfd, digest_hex(digest).text, 0);
+    if (txn->keyed && !txn->done && faccessat(txn->dirfd, STORE_STAGING_JOURNAL, F_OK, 0) == 0)
+        return;
+    g_autofree char *path = g_strconcat(STORE_STAGING "/", txn->name, NULL);
+    file_remove_all_at(txn->store->dirfd, path, NULL); /* what is left is garbage to the collector too */
+}
+
+void store_txn_free(StoreTxn *txn)
+{
+    if (!txn)
+        return;
+    if (txn->dirfd >= 0)
+        leave_staging(txn);
+    sys_fd_closep(&txn->roots_fd);
+    sys_fd_closep(&txn->dirfd);
+    sys_fd_closep(&txn->lock_fd);
+    g_hash_table_unref(txn->staged);
+    g_hash_table_unref(txn->settled);
+    g_hash_table_unref(txn->found);
+    g_hash_table_unref(txn->kept);
+    g_mutex_clear(&txn->mutex);
+    store_unref(txn->store);
+    g_free(txn->name);
+    g_free(txn);
+}

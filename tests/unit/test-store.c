@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/file.h"
+#include "base/hash.h"
+#include "store/store.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+/* A store and a directory beside it, gone with the test. */
+typedef struct {
+    char *top, *path;
+    int top_fd;
+    Store *store;
+} Fixture;
+
+static void set_up(Fixture *f, const void *data _unused)
+{
+    g_autoptr(GError) error = NULL;
+    f->top = g_dir_make_tmp("atomic-store-XXXXXX", &error);
+    g_assert_no_error(error);
+    f->top_fd = file_open_dir_at(AT_FDCWD, f->top, NULL);
+    f->path = g_build_filename(f->top, "store", NULL);
+    g_assert_true(store_init(f->path, &error));
+    g_assert_true(store_init(f->path, &error)); /* again: fine */
+    f->store = store_open(f->path, &error);
+    g_assert_no_error(error);
+}
+
+static void tear_down(Fixture *f, const void *data _unused)
+{
+    store_unref(f->store);
+    close(f->top_fd);
+    g_assert_true(file_remove_all_at(AT_FDCWD, f->top, NULL));
+    g_free(f->top);
+    g_free(f->path);
+}
+
+/* `size` bytes that depend on `seed` */
+static GBytes *make_bytes(unsigned seed, size_t size)
+{
+    uint8_t *data = g_malloc(size);
+    for (size_t i = 0; i < size; i++)
+        data[i] = (uint8_t)(seed * 31 + i * 7 + i / 251);
+    return g_bytes_new_take(data, size);
+}
+
+static Digest put(StoreTxn *txn, unsigned seed, size_t size)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GBytes) bytes = make_bytes(seed, size);
+    Digest digest, expected;
+    g_assert_true(store_txn_put(txn, g_bytes_get_data(bytes, NULL), size, &digest, &error));
+    g_assert_no_error(error);
+    hash_verity(g_bytes_get_data(bytes, NULL), size, &expected);
+    g_assert_true(digest_equal(&digest, &expected));
+    return digest;
+}
+
+static void test_open(Fixture *f, const void *data _unused)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *nowhere = g_build_filename(f->top, "nowhere", NULL);
+    g_assert_null(store_open(nowhere, &error));
+    g_assert_true(error_is(error, ERROR_NOT_FOUND));
+    g_assert_nonnull(strstr(error->message, "hint: make one with"));
+    g_clear_error(&error);
+    g_assert_true(file_replace_at(f->top_fd, "store/meta.json", "{\"version\": 2, \"algorithm\": \"x\"}", 32,
+                                  0644, 0, NULL));
+    g_assert_null(store_open(f->path, &error));
+    g_assert_true(error_is(error, ERROR_UNSUPPORTED));
+}
+
+static void test_objects(Fixture *f, const void *data _unused)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(StoreTxn) txn = store_txn_begin(f->store, NULL, &error);
+    g_assert_no_error(error);
+    Digest digests[1500];
+    for (unsigned i = 0; i < ARRAY_SIZE(digests); i++)
+        digests[i] = put(txn, i, 100 + i);
+    Digest last = digests[ARRAY_SIZE(digests) - 1];
+    g_assert_true(store_txn_has(txn, &last));
+    g_assert_false(store_has(f->store, &last));
+    g_assert_true(store_has(f->store, &digests[0])); /* a full batch went by itself */
+    g_assert_true(store_txn_flush(txn, &error));
+    g_assert_true(store_has(f->store, &last));
+    g_autoptr(GBytes) read = store_read_object(f->store, &digests[7], 1000, &error);
+    g_autoptr(GBytes) expected = make_bytes(7, 107);
+    g_assert_true(g_bytes_equal(read, expected));
+    uint64_t size;
+    g_assert_true(store_object_size(f->store, &digests[8], &size, NULL));
+    g_assert_cmpuint(size, ==, 108);
+    g_assert_null(store_read_object(f->store, &digests[7], 50, &error));
+
+    /* unflushed: dropped */
+    g_clear_error(&error);
+    Digest dropped = put(txn, 5000, 5000);
+    store_txn_free(g_steal_pointer(&txn));
+    g_assert_false(store_has(f->store, &dropped));
+    g_autofree char *staging = g_build_filename(f->path, "staging", NULL);
+    g_autoptr(GDir) dir = g_dir_open(staging, 0, NULL);
+    g_assert_null(g_dir_read_name(dir));
+}
+
+static void test_writer(Fixture *f, const void *data _unused)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(StoreTxn) txn = store_txn_begin(f->store, NULL, &error);
+    StoreWriter *writer = store_writer_new(txn, &error);
+    g_autoptr(GBytes) bytes = make_bytes(1, 300000);
+    const uint8_t *p = g_bytes_get_data(bytes, NULL);
+    for (size_t at = 0; at < 300000; at += 1000)
+        g_assert_true(store_writer_append(writer, p + at, 1000, &error));
+    Digest digest;
+    g_assert_true(store_writer_finish(writer, &digest, &error));
+    Digest same = put(txn, 1, 300000);
+    g_assert_true(digest_equal(&digest, &same));
+    store_writer_abort(store_writer_new(txn, NULL));
+    g_assert_true(store_txn_done(txn, &error));
+    g_assert_true(store_has(f->store, &digest));
+
+    g_assert_true(file_replace_at(f->top_fd, "big", g_bytes_get_data(bytes, NULL), 300000, 0600, 0, NULL));
+    _autofd int fd = file_open_at(f->top_fd, "big", O_RDONLY, NULL);
+    uint64_t size;
+    g_assert_true(store_txn_put_fd(txn, fd, &same, &size, &error));
+    g_assert_cmpuint(size, ==, 300000);
+    g_assert_true(digest_equal(&digest, &same));
+}
+
+static void test_names(Fixture *f, const void *data _unused)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(StoreTxn) txn = store_txn_begin(f->store, NULL, &error);
+    Digest one = put(txn, 1, 100), two = put(txn, 2, 100), found;
+    g_assert_false(store_link_stream(f->store, "s", &one, &error));
+    g_assert_true(error_is(error, ERROR_NOT_FOUND));
+    g_clear_error(&error);
+    g_assert_true(store_txn_flush(txn, &error));
+    g_assert_true(store_link_stream(f->store, "oci-layer-sha256:1", &one, &error));
+    g_assert_true(store_link_stream(f->store, "oci-layer-sha256:1", &two, &error)); /* replaces */
+    g_assert_true(store_find_stream(f->store, "oci-layer-sha256:1", &found, &error));
+    g_assert_true(digest_equal(&found, &two));
+    g_assert_false(store_find_stream(f->store, "none", &found, &error));
+    g_assert_true(error_is(error, ERROR_NOT_FOUND));
+    g_clear_error(&error);
+
+    g_assert_true(store_set_ref(f->store, STORE_STREAMS, "oci/a/b:1", "oci-layer-sha256:1", &error));
+    g_assert_true(store_set_ref(f->store, STORE_STREAMS, "oci/.x%y", "oci-layer-sha256:1", &error));
+    g_assert_no_error(error);
+    g_autofree char *target = file_readlink_at(f->top_fd, "store/streams/refs/oci/a/b:1", NULL);
+    g_assert_cmpstr(target, ==, "../../../oci-layer-sha256:1");
+    g_autofree char *got = store_get_ref(f->store, STORE_STREAMS, "oci/a/b:1", &error);
+    g_assert_cmpstr(got, ==, "oci-layer-sha256:1");
+    g_autoptr(GHashTable) all = store_list_refs(f->store, STORE_STREAMS, "", &error);
+    g_assert_cmpuint(g_hash_table_size(all), ==, 2);
+    g_assert_true(g_hash_table_contains(all, "oci/.x%y"));
+    g_autoptr(GHashTable) below = store_list_refs(f->store, STORE_STREAMS, "oci", &error);
+    g_assert_true(g_hash_table_contains(below, "a/b:1"));
+    g_assert_false(store_set_ref(f->store, STORE_STREAMS, "x", "missing", &error));
+    g_assert_true(error_is(error, ERROR_NOT_FOUND));
+    g_clear_error(&error);
+    g_assert_false(store_set_ref(f->store, STORE_STREAMS, "a//b", "oci-layer-sha256:1", &error));
+    g_assert_true(error_is(error, ERROR_INVALID));
+    g_clear_error(&error);
+    g_assert_true(store_remove_ref(f->store, STORE_STREAMS, "oci/a/b:1", &error));
+    g_assert_false(store_remove_ref(f->store, STORE_STREAMS, "oci/a/b:1", NULL));
+    g_assert_null(store_get_ref(f->store, STORE_STREAMS, "oci/a/b:1", NULL));
+    bool exists;
+    g_assert_true(file_exists_at(f->top_fd, "store/streams/refs/oci/a", &exists, NULL));
+    g_assert_false(exists);
+}
+
+static void test_stream(Fixture *f, const void *data _unused)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(StoreTxn) txn = store_txn_begin(f->store, NULL, &error);
+    Digest one = put(txn, 1, 1000), two = put(txn, 2, 70), stream_object;
+    StoreStreamWriter *writer = store_stream_writer_new(txn, 0x1234, &error);
+    g_assert_true(store_stream_write_inline(writer, "abc", 3, &error));
+    g_assert_true(store_stream_write_inline(writer, "def", 3, &error));
+    g_assert_true(store_stream_write_object(writer, &one, 1000, &error));
+    g_assert_true(store_stream_write_object(writer, &two, 70, &error));
+    g_assert_true(store_stream_write_object(writer, &one, 1000, &error));
+    g_assert_true(store_stream_write_inline(writer, "end", 3, &error));
+    store_stream_add_ref(writer, "zwei", &two);
+    store_stream_add_ref(writer, "eins", &one);
+    g_assert_true(store_stream_finish(writer, &stream_object, &error));
+    g_assert_true(store_txn_done(txn, &error));
+    g_assert_true(store_link_stream(f->store, "test", &stream_object, &error));
+
+    g_autoptr(StoreStream) stream = store_stream_open_id(f->store, "test", &error);
+    g_assert_no_error(error);
+    g_assert_cmpuint(store_stream_content_type(stream), ==, 0x1234);
+    g_assert_cmpuint(store_stream_size(stream), ==, 2079);
+    g_assert_cmpuint(store_stream_n_objects(stream), ==, 2);
+    g_assert_true(digest_equal(store_stream_ref(stream, "zwei", &error), &two));
+    g_assert_null(store_stream_ref(stream, "drei", &error));
+    g_assert_no_error(error);
+    const uint8_t *bytes;
+    size_t size;
+    const Digest *object;
+    g_assert_true(store_stream_next(stream, &bytes, &size, &object, &error));
+    g_assert_cmpmem(bytes, size, "abcdef", 6);
+    g_assert_true(store_stream_next(stream, &bytes, &size, &object, &error));
+    g_assert_true(digest_equal(object, &one));
+    g_clear_pointer(&stream, store_stream_free);
+    stream = store_stream_open_id(f->store, "test", &error);
+    g_autoptr(GBytes) all = store_stream_read_all(stream, 10000, &error);
+    g_assert_cmpuint(g_bytes_get_size(all), ==, 2079);
+    g_assert_cmpmem((const char *)g_bytes_get_data(all, NULL) + 2076, 3, "end", 3);
+}
+
+static void make_files(Fixture *f)
+{
+    g_assert_true(file_ensure_dir_at(f->top_fd, "tree/usr/bin", 0755, NULL));
+    g_autoptr(GBytes) big = make_bytes(9, 20000);
+    g_assert_true(file_replace_at(f->top_fd, "tree/usr/bin/prog", g_bytes_get_data(big, NULL), 20000, 04755, 0, NULL));
+    g_assert_true(file_replace_at(f->top_fd, "tree/usr/small", "hello\n", 6, 0600, 0, NULL));
+    g_assert_true(file_replace_at(f->top_fd, "tree/usr/empty", "", 0, 0644, 0, NULL));
+    g_assert_cmpint(linkat(f->top_fd, "tree/usr/bin/prog", f->top_fd, "tree/usr/hard", 0), ==, 0);
+    g_assert_cmpint(symlinkat("usr/bin", f->top_fd, "tree/bin"), ==, 0);
+    g_autofree char *path = g_build_filename(f->top, "tree/usr/small", NULL);
+    g_assert_cmpint(setxattr(path, "user.note", "n", 1, 0), ==, 0);
+}
+
+static Tree *import_files(Fixture *f, StoreTxn *txn, StoreImportFlags flags, GError **error)
+{
+    _autofd int fd = file_open_dir_at(f->top_fd, "tree", NULL);
+    return store_import_dir(txn, fd, flags, error);
+}
+
+static void test_import_dir(Fixture *f, const void *data _unused)
+{
+    g_autoptr(GError) error = NULL;
+    make_files(f);
+    g_autoptr(StoreTxn) txn = store_txn_begin(f->store, NULL, &error);
+    g_autoptr(Tree) tree = import_files(f, txn, 0, &error);
+    g_assert_no_error(error);
+    Digest image, again;
+    g_assert_true(store_commit_image(txn, tree, &image, &error));
+    g_assert_true(store_set_ref(f->store, STORE_IMAGES, "t", digest_hex(&image).text, &error));
+    g_assert_no_error(error);
+    g_assert_true(store_resolve_image(f->store, "t", &again, &error));
+    g_assert_true(digest_equal(&image, &again));
+    g_autoptr(Tree) loaded = store_load_image(f->store, &image, &error);
+    g_assert_no_error(error);
+    TreeNode *prog = tree_lookup(loaded, "/usr/bin/prog");
+    g_assert_cmpuint(prog->inode->mode, ==, S_IFREG | 04755);
+    g_assert_cmpuint(prog->inode->nlink, ==, 2);
+    g_assert_true(tree_lookup(loaded, "/usr/hard")->inode == prog->inode);
+    g_assert_cmpstr(tree_lookup(loaded, "/bin")->inode->target, ==, "usr/bin");
+    TreeInode *small = tree_lookup(loaded, "/usr/small")->inode;
+    g_assert_cmpmem(small->content, small->size, "hello\n", 6);
+    g_assert_cmpstr(small->xattrs[0].name, ==, "user.note");
+    g_assert_true(store_has(f->store, &prog->inode->object));
+    g_assert_false(store_resolve_image(f->store, "nothing", &again, &error));
+    g_assert_cmpstr(error->message, ==, "there is no image 'nothing' in the store");
+}
+
+static void test_import_upper(Fixture *f, const void *data _unused)
+{
+    if (geteuid() != 0)
+        return g_test_skip("needs root");
+    g_autoptr(GError) error = NULL;
+    make_files(f);
+    g_autofree char *path = g_build_filename(f->top, "tree/usr/bin", NULL);
+    g_assert_cmpint(mknodat(f->top_fd, "tree/usr/gone", S_IFCHR, 0), ==, 0);
+    g_assert_cmpint(setxattr(path, "trusted.overlay.opaque", "y", 1, 0), ==, 0);
+    g_autoptr(StoreTxn) txn = store_txn_begin(f->store, NULL, &error);
+    g_assert_null(import_files(f, txn, 0, &error));
+    g_assert_cmpstr(error->message, ==,
+                    "'/usr/bin': cannot import it: it has the attribute 'trusted.overlay.opaque'");
+    g_clear_error(&error);
+    g_autoptr(Tree) layer = import_files(f, txn, STORE_IMPORT_UPPER | STORE_IMPORT_ZERO_TIMES, &error);
+    g_assert_no_error(error);
+    g_assert_true(tree_lookup(layer, "/usr/gone")->inode->whiteout);
+    g_assert_true(tree_lookup(layer, "/usr/bin")->inode->opaque);
+    g_assert_cmpint(tree_lookup(layer, "/usr/small")->inode->mtime, ==, 0);
+}
+
+/* --- mounts --------------------------------------------------------------------------------------------- */
+
+static Digest commit_files(Fixture *f)
+{
+    g_autoptr(GError) error = NULL;
+    make_files(f);
+    g_autoptr(StoreTxn) txn = store_txn_begin(f->store, NULL, &error);
+    g_autoptr(Tree) tree = import_files(f, txn, 0, &error);
+    Digest image;
+    g_assert_true(store_commit_image(txn, tree, &image, &error));
+    g_assert_no_error(error);
+    return image;
+}
+
+/* Whether this process may mount at all. */
+static int try_mount(Fixture *f, const Digest *image, const StoreMountOptions *options)
+{
+    g_autoptr(GError) error = NULL;
+    int fd = store_mount_image(f->store, image, options, &error);
+    if (fd < 0 && (error_is(error, ERROR_PERMISSION) || error_is(error, ERROR_UNSUPPORTED)))
+        g_test_skip(error->message);
+    else
+        g_assert_no_error(error);
+    return fd;
+}
+
+static void test_mount(Fixture *f, const void *data _unused)
+{
+    Digest image = commit_files(f);
+    _autofd int fd = try_mount(f, &image, NULL);
+    if (fd < 0)
+        return;
+    size_t size;
+    g_autofree char *prog = file_read_at(fd, "usr/bin/prog", 1 << 20, &size, NULL);
+    g_autoptr(GBytes) expected = make_bytes(9, 20000);
+    g_assert_cmpmem(prog, size, g_bytes_get_data(expected, NULL), 20000);
+    g_autofree char *small = file_read_at(fd, "usr/small", 100, &size, NULL);
+    g_assert_cmpstr(small, ==, "hello\n");
+    g_assert_cmpint(openat(fd, "usr/new", O_WRONLY | O_CREAT, 0644), ==, -1);
+    struct stat st;
+    g_assert_cmpint(fstatat(fd, "aa", &st, 0), ==, -1); /* the object directories don't show */
+
+    g_autoptr(GError) error = NULL;
+    Digest object;
+    hash_verity(prog, 20000, &object);
+    g_assert_cmpint(store_mount_image(f->store, &object, NULL, &error), ==, -1);
+    g_assert_true(error_is(error, ERROR_NOT_FOUND)); /* an object is no image */
+}
+
+static void test_mount_writable(Fixture *f, const void *data _unused)
+{
+    Digest image = commit_files(f);
+    g_assert_true(file_ensure_dir_at(f->top_fd, "rw", 0700, NULL));
+    for (int round = 0; round < 2; round++) { /* volatile twice: the mark of the first must not hinder */
+        _autofd int rw = file_open_dir_at(f->top_fd, "rw", NULL);
+        StoreMountOptions options = {.userns_fd = -1, .writable_fd = rw, .volatile_upper = true};
+        _autofd int fd = try_mount(f, &image, &options);
+        if (fd < 0)
+            return;
+        g_assert_true(file_replace_at(fd, "usr/small", "changed", 7, 0600, 0, NULL));
+    }
+    g_autofree char *upper = file_read_at(f->top_fd, "rw/upper/usr/small", 100, NULL, NULL);
+    g_assert_cmpstr(upper, ==, "changed");
+}
+
+/* A user namespace whose root is the host's id 100000. */
+static int make_userns(void)
+{
+    int ready[2];
+    g_assert_cmpint(pipe2(ready, O_CLOEXEC), ==, 0);
+    pid_t pid = (pid_t)syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, NULL, NULL, NULL, NULL);
+    if (pid == 0) {
+        char c;
+        close(ready[1]);
+        _exit(read(ready[0], &c, 1) != 0);
+    }
+    char path[64];
+    int fd = -1;
+    for (int i = 0; pid > 0 && i < 2; i++) {
+        g_snprintf(path, sizeof path, "/proc/%d/%s", pid, i ? "gid_map" : "uid_map");
+        if (sys_write_file_at(AT_FDCWD, path, "0 100000 65536") < 0)
+            pid = -pid;
+    }
+    if (pid > 0) {
+        g_snprintf(path, sizeof path, "/proc/%d/ns/user", pid);
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+    }
+    close(ready[0]);
+    close(ready[1]);
+    if (pid != -1)
+        waitpid(abs(pid), NULL, 0);
+    return fd;
+}
+
+static void test_mount_idmapped(Fixture *f, const void *data _unused)
+{
+    Digest image = commit_files(f);
+    _autofd int userns = make_userns();
+    if (userns < 0)
+        return g_test_skip("cannot make a user namespace");
+    g_assert_true(file_ensure_dir_at(f->top_fd, "rw", 0700, NULL));
+    _autofd int rw = file_open_dir_at(f->top_fd, "rw", NULL);
+    StoreMountOptions options = {
+        .userns_fd = userns, .writable_fd = rw, .map_uid = 100000, .map_gid = 100000};
+    _autofd int fd = try_mount(f, &image, &options);
+    if (fd < 0)
+        return;
+    g_assert_cmpuint(geteuid(), ==, 0);
+    struct stat st;
+    g_assert_cmpint(fstatat(fd, "usr/small", &st, 0), ==, 0);
+    g_assert_cmpuint(st.st_uid, ==, 100000);
+    /* copied up, it belongs to the inside's root on disk */
+    g_assert_cmpint(fchmodat(fd, "usr/small", 0640, 0), ==, 0);
+    g_assert_cmpint(fstatat(rw, "upper/usr/small", &st, 0), ==, 0);
+    g_assert_cmpuint(st.st_uid, ==, 0);
+    g_assert_cmpuint(st.st_mode & 07777, ==, 0640);
+    /* and this process has its rights back: it may still read what belongs to others */
+    g_assert_cmpint(mknodat(f->top_fd, "device", S_IFCHR, makedev(1, 3)), ==, 0);
+    g_assert_cmpint(fstatat(f->top_fd, "device", &st, 0), ==, 0);
+    g_assert_cmpuint(st.st_uid, ==, 0);
+}
+
+#define TEST(name, f) g_test_add("/store/" name, Fixture, NULL, set_up, f, tear_down)
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    TEST("open", test_open);
+    TEST("objects", test_objects);
+    TEST("writer", test_writer);
+    TEST("names", test_names);
+    TEST("stream", test_stream);
+    TEST("import-dir", test_import_dir);
+    TEST("import-upper", test_import_upper);
+    TEST("mount", test_mount);
+    TEST("mount-writable", test_mount_writable);
+    TEST("mount-idmapped", test_mount_idmapped);
+    return g_test_run();
+}
