@@ -139,7 +139,7 @@ typedef struct {
     uint64_t objects,
         objects_total; /* total 0: not known yet (the directories are being fetched) */
     uint64_t bytes;    /* received on the wire in this pull and, resumed, in the one before */
-    bool done;
+    bool done;         /* the last call, also after a failure */
 } OstreeProgress;
 typedef void (*OstreeProgressFunc)(const OstreeProgress *progress, void *data);
 /* Prints `Receiving objects: 71% (25/35) 2.4 MB` to stderr: rewritten in place on a terminal, else
