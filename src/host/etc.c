@@ -22,8 +22,7 @@ typedef struct {
 typedef struct {
     const EtcMergeInput *in;
     Tree *result, *mine;
-    GPtrArray *changes;  /* Change *, parents before children */
-    GHashTable *by_path; /* path -> Change, borrowed */
+    GPtrArray *changes; /* Change *, parents before children */
     HostEtcReport *report;
 } Merge;
 
@@ -106,7 +105,6 @@ static void add_change(Merge *m, ChangeKind kind, const TreeNode *at, TreeNode *
     change->mine = mine;
     ++*counts[kind];
     g_ptr_array_add(m->changes, change);
-    g_hash_table_insert(m->by_path, change->path, change);
 }
 
 static void add_subtree(Merge *m, TreeNode *mine)
@@ -213,6 +211,7 @@ static TreeNode *ensure_parent(Merge *m, TreeNode *mine_dir, GError **error)
             return NULL;
     }
     tree_copy_metadata(m->result, node->inode, mine_dir->inode);
+    node->inode->user = mine_dir;
     return node;
 }
 
@@ -270,21 +269,17 @@ static bool report_change(Merge *m, const Change *change, GError **error)
     return true;
 }
 
-/* Adds the path unless the administrator changed it or something above it. */
+/* Adds the path when the result has the new tree's: its entry, or, as the administrator had it, its absence. */
 static void report_taken(Merge *m, const TreeNode *at, const TreeNode *top)
 {
     g_autofree char *prefix = tree_path(top);
     g_autofree char *path = tree_path(at);
-    char *relative = path + strlen(prefix);
-    g_autofree char *whole = g_strconcat("/etc", relative, NULL);
-    for (char *end = relative + strlen(relative); end > relative; end = strrchr(relative, '/')) {
-        *end = '\0';
-        if (g_hash_table_contains(m->by_path, relative))
-            return;
-        if (!strchr(relative, '/'))
-            break;
-    }
-    g_ptr_array_add(m->report->taken, g_steal_pointer(&whole));
+    const char *relative = path + strlen(prefix);
+    TreeNode *there = tree_lookup(m->result, relative);
+    bool is_new = top == m->in->new;
+    bool taken = is_new ? there && !there->inode->user : !there && tree_lookup(m->mine, relative);
+    if (taken)
+        g_ptr_array_add(m->report->taken, g_strconcat("/etc", relative, NULL));
 }
 
 /* What one side has alone: each file of it. */
@@ -373,8 +368,7 @@ bool etc_merge(const EtcMergeInput *input, EtcMerge *out_merge, GError **error)
                    .ignored = g_ptr_array_new_with_free_func(g_free)},
     };
     g_autoptr(GPtrArray) changes = g_ptr_array_new_with_free_func(change_free);
-    g_autoptr(GHashTable) by_path = g_hash_table_new(g_str_hash, g_str_equal);
-    Merge m = {input, merge.result, NULL, changes, by_path, &merge.report};
+    Merge m = {input, merge.result, NULL, changes, &merge.report};
     TreeNode *root = tree_root(merge.result);
     tree_copy_metadata(merge.result, root->inode, input->new->inode);
     if (!copy_defaults(merge.result, root, input->new, merge.report.ignored, error))
