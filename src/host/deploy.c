@@ -325,19 +325,3 @@ bool host_deploy(Host *host, Store *store, const HostDeployOptions *options, Hos
     host_cleanup(host, store, &out_result->freed_bytes, &out_result->cleanup_error);
     return true;
 }
-
-bool host_preview_etc(Host *host, Store *store, const char *commit, const char *os,
-                      HostEtcReport *out_report, GError **error)
-{
-    g_auto(Plan) plan = {.host = host, .store = store, .mine_fd = -1};
-    plan.new = g_new0(HostDeployment, 1);
-    plan.new->os = choose_os(host, os, error);
-    if (!plan.new->os)
-        return false;
-    plan.source = host_merge_source(host, plan.new->os);
-    if (!load_tree(&plan, commit, error) || !plan_etc(&plan, error))
-        return error_prefix(error, "cannot deploy '%.12s'", commit);
-    *out_report = plan.etc.report;
-    plan.etc.report = (HostEtcReport){0};
-    return true;
-}

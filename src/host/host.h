@@ -113,9 +113,6 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(HostResult, host_result_clear)
  * merged (nothing was written); ERROR_NO_SPACE with figures, before the first write. */
 bool host_deploy(Host *host, Store *store, const HostDeployOptions *options, HostResult *out_result,
                  GError **error);
-/* What a deployment of the commit would do with /etc, without writing anything. */
-bool host_preview_etc(Host *host, Store *store, const char *commit, const char *os,
-                      HostEtcReport *out_report, GError **error);
 /* Which deployment a rollback makes the first: the booted one when another is first, else the second. NULL
  * with ERROR_INVALID when there is only one. Borrowed. */
 const HostDeployment *host_rollback_target(const Host *host, GError **error);
