@@ -2,7 +2,10 @@
 /* The program atomic-compose. */
 #include "cli/cli.h"
 
+#include "cli/compose_verbs.h"
+
 static const CliVerb verbs[] = {
+    {"compose", "tree", cli_compose_tree},
     {NULL},
 };
 

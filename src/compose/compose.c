@@ -185,13 +185,49 @@ static bool name_imports(StoreTxn *txn, GPtrArray *imports, GError **error)
     return true;
 }
 
+/* Inflating is what takes the time, so packages are imported side by side. The threads are gone before anything is
+ * cloned. */
+typedef struct {
+    StoreTxn *txn;
+    GPtrArray *imports;
+    int next;   /* atomic: index of the next one to do */
+    int failed; /* atomic */
+    GError *error;
+} ImportQueue;
+
+static void *import_worker(void *data)
+{
+    ImportQueue *queue = data;
+    GError *error = NULL;
+    for (;;) {
+        unsigned i = (unsigned)g_atomic_int_add(&queue->next, 1);
+        if (i >= queue->imports->len || g_atomic_int_get(&queue->failed))
+            return NULL;
+        if (!cancel_check(&error) || !import_one(queue->txn, queue->imports->pdata[i], &error))
+            break;
+    }
+    /* the first failure is the one that is told */
+    if (g_atomic_int_compare_and_exchange(&queue->failed, 0, 1))
+        queue->error = error;
+    else
+        g_error_free(error);
+    return NULL;
+}
+
 static bool import_all(Compose *compose, GPtrArray *imports, GError **error)
 {
-    for (unsigned i = 0; i < imports->len; i++) {
-        if (!cancel_check(error) || !import_one(compose->txn, imports->pdata[i], error))
-            return false;
+    ImportQueue queue = {.txn = compose->txn, .imports = imports};
+    unsigned count = MIN(g_get_num_processors(), imports->len);
+    g_autofree GThread **threads = g_new0(GThread *, count + 1);
+    for (unsigned i = 0; i < count; i++)
+        threads[i] = g_thread_new("import", import_worker, &queue);
+    for (unsigned i = 0; i < count; i++)
+        g_thread_join(threads[i]);
+    if (queue.error) {
+        g_propagate_error(error, queue.error);
+        return false;
     }
-    return name_imports(compose->txn, imports, error);
+    return imports->len == 0 || name_imports(compose->txn, imports, error);
 }
 
 static bool add_part(Compose *compose, const Package *package, Tree *tree, GError **error)
