@@ -167,12 +167,14 @@ bool package_fetch_net(GPtrArray *downloads, const char *title, void *data, GErr
         return false;
     for (unsigned i = 0; i < downloads->len; i++) {
         const PackageDownload *download = downloads->pdata[i];
+        progress.total += download->has_sha256 ? download->size : 0;
+    }
+    for (unsigned i = 0; i < downloads->len; i++) {
+        const PackageDownload *download = downloads->pdata[i];
         Transfer *transfer = transfer_new(download, &progress, error);
         if (!transfer)
             return false;
         g_ptr_array_add(transfers, transfer);
-        if (download->has_sha256)
-            progress.total += download->size;
         net_client_get(client, &(NetRequest){.url = download->url, .limit = download->size,
                                              .fd = transfer->fd, .done = on_done, .user = transfer});
         /* bounds the open files: each transfer has its own */

@@ -2,9 +2,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # `atomic compose tree`, from a small signed repository served on loopback to a published commit.
 
+bats_require_minimum_version 1.5.0
+
 setup_file() {
     export FILES=$BATS_FILE_TMPDIR
-    mkdir -p "$FILES/repository"
+    # `tree serve` serves any files, once they look like an OSTree repository
+    mkdir -p "$FILES/repository/objects"
+    touch "$FILES/repository/config"
     "$ATOMIC" tree serve --repo "$FILES/repository" >"$FILES/url" 2>/dev/null 3>&- &
     echo $! >"$FILES/server.pid"
     for _ in $(seq 100); do [ -s "$FILES/url" ] && break; sleep 0.05; done
