@@ -339,6 +339,28 @@ static int add_fds(const Hierarchy *hierarchy, int dirfd, CgroupFds *fds, SysErr
     return tasks < 0 ? -1 : 0;
 }
 
+static void sleep_ms(long ms)
+{
+    struct timespec time = {.tv_nsec = ms * 1000000};
+    nanosleep(&time, NULL);
+}
+
+static int remove_dirs(const char *cgroup, int patience_ms, SysError *error)
+{
+    for (size_t i = 0; i < n_hierarchies; i++) {
+        int waited = 0;
+        while (unlinkat(hierarchies[i].dirfd, cgroup, AT_REMOVEDIR) < 0 && errno != ENOENT) {
+            /* a process that is a zombie or still exiting keeps it busy for a moment */
+            if (errno != EBUSY || waited >= patience_ms)
+                return sys_fail_errno(error, "cannot remove the cgroup '%s'", cgroup);
+            int step = waited < 20 ? 1 : 20;
+            sleep_ms(step);
+            waited += step;
+        }
+    }
+    return 0;
+}
+
 int cgroup_create(const char *path, const RuntimeLimits *limits, bool devices, CgroupFds *out,
                   SysError *error)
 {
@@ -357,6 +379,7 @@ int cgroup_create(const char *path, const RuntimeLimits *limits, bool devices, C
              filter_devices(dirfd, error) < 0) ||
             add_fds(hierarchy, fd_steal(&dirfd), out, error) < 0) {
             cgroup_close(out);
+            remove_dirs(path, 0, NULL); /* whatever has a process in it is somebody else's and stays */
             return -1;
         }
     }
@@ -415,12 +438,6 @@ int runtime_cgroup_update(const char *cgroup, const RuntimeLimits *limits, SysEr
 
 /* ---- the end */
 
-static void sleep_ms(long ms)
-{
-    struct timespec time = {.tv_nsec = ms * 1000000};
-    nanosleep(&time, NULL);
-}
-
 /* SIGKILL to each process listed in cgroup.procs. How many, or -errno. */
 static int kill_listed(int dirfd)
 {
@@ -469,18 +486,7 @@ int runtime_kill_all(const char *cgroup, SysError *error)
 int runtime_cgroup_remove(const char *cgroup, SysError *error)
 {
     pthread_once(&detected, detect);
-    for (size_t i = 0; i < n_hierarchies; i++) {
-        int waited = 0;
-        while (unlinkat(hierarchies[i].dirfd, cgroup, AT_REMOVEDIR) < 0 && errno != ENOENT) {
-            /* a process that is a zombie or still exiting keeps it busy for a moment */
-            if (errno != EBUSY || waited >= 1000)
-                return sys_fail_errno(error, "cannot remove the cgroup '%s'", cgroup);
-            int step = waited < 20 ? 1 : 20;
-            sleep_ms(step);
-            waited += step;
-        }
-    }
-    return 0;
+    return remove_dirs(cgroup, 1000, error);
 }
 
 bool runtime_cgroup_oom_killed(const char *cgroup)

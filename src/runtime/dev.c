@@ -96,12 +96,16 @@ static int mount_pts(StartPlan *plan, int dev_fd, SysError *error)
     return attach_console(dev_fd, plan->slave_fd, error);
 }
 
-static int mount_below(int dev_fd, const char *name, const char *type, const char *const *options, SysError *error)
+static int mount_below(int dev_fd, const char *name, const char *type, const char *const *options,
+                       uint32_t owner, SysError *error)
 {
     _autofd int fd = rootfs_new_mount(type, options,
                                       MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, error);
     if (fd < 0)
         return -1;
+    /* mqueue was made with the IPC namespace, by its creator */
+    if (fchownat(fd, "", owner, owner, AT_EMPTY_PATH) < 0)
+        return sys_fail_errno(error, "cannot give '/dev/%s' to the container", name);
     if (move_mount(fd, "", dev_fd, name, MOVE_MOUNT_F_EMPTY_PATH) < 0)
         return sys_fail_errno(error, "cannot mount '/dev/%s' for the container", name);
     return 0;
@@ -120,8 +124,8 @@ int dev_build(StartPlan *plan, SysError *error)
     uint64_t bytes = spec->shm_size ? spec->shm_size : 64u << 20;
     snprintf(size, sizeof size, "%llu", (unsigned long long)bytes);
     const char *shm[] = {"mode", "1777", "size", size, NULL};
-    if (mount_below(dev, "shm", "tmpfs", shm, error) < 0 ||
-        mount_below(dev, "mqueue", "mqueue", NULL, error) < 0)
+    if (mount_below(dev, "shm", "tmpfs", shm, spec->id_base, error) < 0 ||
+        mount_below(dev, "mqueue", "mqueue", NULL, spec->id_base, error) < 0)
         return -1;
     plan->null_fd = openat(dev, "null", O_RDWR | O_CLOEXEC);
     return plan->null_fd < 0 ? sys_fail_errno(error, "cannot open '/dev/null' of the container") : 0;

@@ -164,7 +164,7 @@ static int open_bind(const RuntimeBind *bind, SysError *error)
 
 static void close_binds(int *fds, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; fds && i < n; i++)
         sys_fd_closep(&fds[i]);
     free(fds);
 }
@@ -263,7 +263,7 @@ int runtime_start(const RuntimeSpec *spec, RuntimeProcess *out, SysError *error)
     bool has_cgroup = false;
     if (result == 0 && spec->cgroup) {
         result = cgroup_create(spec->cgroup, &spec->limits, !spec->unmasked, &plan.cgroup, error);
-        has_cgroup = true;
+        has_cgroup = result == 0;
     }
     if (result == 0)
         result = clone_and_run(&plan, &process, error);
