@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The host verbs on an offline sysroot: deploy, upgrade, roll back, with everything that can be wrong.
 
+bats_require_minimum_version 1.5.0
 load host.bash
 
 setup() {
@@ -319,4 +320,29 @@ mount_boot() {
     done
     echo "# $points points: $old old, $new new" >&3
     [ "$old" -gt 0 ] && [ "$new" -gt 0 ]
+}
+
+@test "a rollback killed at any moment: one order or the other" {
+    command -v strace || skip "needs strace"
+    server
+    host sys
+    "$ATOMIC" deploy -q origin:test/tree
+    two=$(publish t2)
+    "$ATOMIC" upgrade -q
+    mv sys before
+    points=0
+    for call in renameat,renameat2,rename symlinkat,symlink fsync,syncfs,fdatasync unlinkat,unlink; do
+        for n in $(seq 60); do
+            rm -rf sys
+            cp -a before sys
+            strace -f -qq -o trace -e trace=$call -e "inject=$call:signal=KILL:when=$n" "$ATOMIC" rollback >/dev/null 2>&1 &&
+                ! grep -q 'killed by SIGKILL' trace && break
+            points=$((points + 1))
+            after=$(commits)
+            [ "$after" = "$one $two" ] || [ "$after" = "$two $one" ] || { echo "$call $n: $after"; false; }
+            "$ATOMIC" rollback >/dev/null
+            [ "$(commits)" = "$(echo "$after" | awk '{ print $2, $1 }')" ]
+        done
+    done
+    [ "$points" -gt 5 ]
 }
