@@ -79,6 +79,8 @@ static bool search(TreeNode *const *nodes, uint32_t n, const char *name, uint32_
 
 static bool find_child(const Inode *dir, const char *name, uint32_t *out_at)
 {
+    if (!dir->children) /* no arithmetic on a null pointer */
+        return false;
     if (search(dir->children, dir->n_sorted, name, out_at))
         return true;
     uint32_t at;
