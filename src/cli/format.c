@@ -25,3 +25,28 @@ char *format_time_utc(int64_t seconds)
         return g_strdup("-");
     return g_strdup(text);
 }
+
+char *format_duration(int64_t seconds)
+{
+    enum { MINUTE = 60, HOUR = 3600 };
+    int64_t hours = (seconds + HOUR / 2) / HOUR; /* rounded, as Docker does from here on */
+    if (seconds < 1)
+        return g_strdup("Less than a second");
+    if (seconds < MINUTE)
+        return g_strdup_printf("%d second%s", (int)seconds, seconds == 1 ? "" : "s");
+    if (seconds < 2 * MINUTE)
+        return g_strdup("About a minute");
+    if (seconds < HOUR)
+        return g_strdup_printf("%d minutes", (int)(seconds / MINUTE));
+    if (hours == 1)
+        return g_strdup("About an hour");
+    if (hours < 48)
+        return g_strdup_printf("%d hours", (int)hours);
+    if (hours < 24 * 7 * 2)
+        return g_strdup_printf("%d days", (int)(hours / 24));
+    if (hours < 24 * 30 * 2)
+        return g_strdup_printf("%d weeks", (int)(hours / 24 / 7));
+    if (hours < 24 * 365 * 2)
+        return g_strdup_printf("%d months", (int)(hours / 24 / 30));
+    return g_strdup_printf("%" G_GINT64_FORMAT " years", hours / 24 / 365);
+}

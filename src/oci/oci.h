@@ -28,6 +28,8 @@
 #include "base/digest.h"
 #include "store/store.h"
 
+#include <jansson.h>
+
 typedef struct {
     char *created;    /* RFC 3339, may be NULL */
     char *created_by; /* may be NULL */
@@ -110,6 +112,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(OciImage, oci_image_free)
 GPtrArray *oci_image_list(Store *store, bool intermediate, GError **error);
 /* Bytes of the layers' tars. */
 bool oci_image_size(Store *store, const OciImage *image, uint64_t *out_size, GError **error);
+
+/* Docker's `image inspect` document, with "composefs" (the EROFS image) and "Sharing" added. A new reference. */
+json_t *oci_image_inspect(Store *store, const OciImage *image, GError **error);
 
 /* What images take and what they share with this host's trees (images/refs/deploy). Reads every
  * named image's metadata. */

@@ -137,12 +137,22 @@ static bool find_layer(StoreTxn *txn, const char *diff_id, const OciLayer *new_l
     return store_find_stream(store_txn_store(txn), stream_id, out, error);
 }
 
+static bool is_repeated(char *const *first, char *const *id)
+{
+    for (; first < id; first++)
+        if (strcmp(*first, *id) == 0)
+            return true;
+    return false;
+}
+
 /* A named reference for each layer, in order. */
 static bool add_layers(StoreTxn *txn, StoreStreamWriter *writer, const OciConfig *config,
                        const OciLayer *new_layer, GError **error)
 {
     for (char **id = config->diff_ids; *id; id++) {
         Digest layer;
+        if (is_repeated(config->diff_ids, id))
+            continue;
         if (!find_layer(txn, *id, new_layer, &layer, error))
             return false;
         store_stream_add_ref(writer, *id, &layer);
