@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Control groups: v1, v2 and the hybrid of both.
  *
- * A container has one directory of the same path in the v2 tree (for its lifecycle: cgroup.kill, and for the limits
- * where v2 has the controllers) and one in each v1 hierarchy that holds a controller we use. What is mounted where
- * is read from /proc/self/mountinfo once per process.
+ * A container has one directory of the same path in the v2 tree (for its lifecycle: cgroup.kill,
+ * and for the limits where v2 has the controllers) and one in each v1 hierarchy that holds a
+ * controller we use. What is mounted where is read from /proc/self/mountinfo once per process.
  *
- * Joining: v2 by CLONE_INTO_CGROUP. v1 by the child writing "0" to `tasks`: that moves only the writing thread and takes
- * no global lock, 40 us; writing a pid to `cgroup.procs` waits for an RCU grace period, 10-20 ms.
+ * Joining: v2 by CLONE_INTO_CGROUP. v1 by the child writing "0" to `tasks`: that moves only the
+ * writing thread and takes no global lock, 40 us; writing a pid to `cgroup.procs` waits for an RCU
+ * grace period, 10-20 ms.
  */
 #include "runtime/internal.h"
 
@@ -188,23 +189,25 @@ static int limit_memory(const Hierarchy *hierarchy, int dirfd, const RuntimeLimi
 {
     const char *limit = hierarchy->v2 ? "memory.max" : "memory.limit_in_bytes";
     const char *swap = hierarchy->v2 ? "memory.swap.max" : "memory.memsw.limit_in_bytes";
-    if (limits->memory && write_number(dirfd, limit, error, "%llu", (unsigned long long)limits->memory) < 0)
+    if (limits->memory &&
+        write_number(dirfd, limit, error, "%llu", (unsigned long long)limits->memory) < 0)
         return -1;
     if (!limits->memory_swap)
         return 0;
     if (limits->memory_swap == UINT64_MAX)
         return write_value(dirfd, swap, hierarchy->v2 ? "max" : "-1", error);
     if (limits->memory_swap < limits->memory)
-        return sys_fail(error, EINVAL, "the limit of memory and swap is below that of memory alone");
+        return sys_fail(error, EINVAL,
+                        "the limit of memory and swap is below that of memory alone");
     uint64_t value = limits->memory_swap - (hierarchy->v2 ? limits->memory : 0);
     return write_number(dirfd, swap, error, "%llu", (unsigned long long)value);
 }
 
-/* runc's mapping of v1 shares (2…262144) to v2 weights: 10^((L^2 + 125 L) / 612 - 7/34), L = log2(shares). Exact at the
- * powers of two (the table), linear between them. */
+/* runc's mapping of v1 shares (2…262144) to v2 weights: 10^((L^2 + 125 L) / 612 - 7/34), L =
+ * log2(shares). Exact at the powers of two (the table), linear between them. */
 static unsigned weight_of_shares(unsigned shares)
 {
-    static const unsigned at[] = {1,   1,   2,   3,   5,   8,   12,   21,   35,   59,
+    static const unsigned at[] = {1,   1,   2,   3,   5,   8,    12,   21,   35,   59,
                                   100, 174, 303, 532, 942, 1681, 3023, 5478, 10000};
     if (shares < 2)
         return 1;
@@ -215,7 +218,8 @@ static unsigned weight_of_shares(unsigned shares)
     return at[log] + (unsigned)((uint64_t)(at[log + 1] - at[log]) * (shares - low) / low);
 }
 
-static int limit_cpu(const Hierarchy *hierarchy, int dirfd, const RuntimeLimits *limits, SysError *error)
+static int limit_cpu(const Hierarchy *hierarchy, int dirfd, const RuntimeLimits *limits,
+                     SysError *error)
 {
     unsigned period = limits->cpu_period_us ? limits->cpu_period_us : 100000;
     if (limits->cpu_shares) {
@@ -252,22 +256,25 @@ static int require_controller(bool wanted, unsigned bit, const char *what, SysEr
 {
     if (!wanted || find_controller(bit))
         return 0;
-    return sys_fail(error, EOPNOTSUPP, "cannot limit %s: this host's cgroups have no such controller",
-                    what);
+    return sys_fail(error, EOPNOTSUPP,
+                    "cannot limit %s: this host's cgroups have no such controller", what);
 }
 
 static int check_limits(const RuntimeLimits *limits, SysError *error)
 {
-    if (require_controller(limits->memory || limits->memory_swap, CONTROLLER_MEMORY, "memory", error) < 0 ||
+    if (require_controller(limits->memory || limits->memory_swap, CONTROLLER_MEMORY, "memory",
+                           error) < 0 ||
         require_controller(limits->pids, CONTROLLER_PIDS, "the number of processes", error) < 0)
         return -1;
-    return require_controller(limits->cpu_quota_us || limits->cpu_shares, CONTROLLER_CPU, "cpu time",
-                              error);
+    return require_controller(limits->cpu_quota_us || limits->cpu_shares, CONTROLLER_CPU,
+                              "cpu time", error);
 }
 
-static int apply_limits(const Hierarchy *hierarchy, int dirfd, const RuntimeLimits *limits, SysError *error)
+static int apply_limits(const Hierarchy *hierarchy, int dirfd, const RuntimeLimits *limits,
+                        SysError *error)
 {
-    if ((hierarchy->controllers & CONTROLLER_MEMORY) && limit_memory(hierarchy, dirfd, limits, error) < 0)
+    if ((hierarchy->controllers & CONTROLLER_MEMORY) &&
+        limit_memory(hierarchy, dirfd, limits, error) < 0)
         return -1;
     if ((hierarchy->controllers & CONTROLLER_PIDS) && limits->pids &&
         write_number(dirfd, "pids.max", error, "%llu", (unsigned long long)limits->pids) < 0)
@@ -279,7 +286,8 @@ static int apply_limits(const Hierarchy *hierarchy, int dirfd, const RuntimeLimi
 
 /* ---- making, opening, removing */
 
-/* So that the children of dirfd have the controllers of v2. What can't be switched on shows when a limit is written. */
+/* So that the children of dirfd have the controllers of v2. What can't be switched on shows when a
+ * limit is written. */
 static void delegate(const Hierarchy *hierarchy, int dirfd)
 {
     static const char *const wanted[] = {"+memory", "+pids", "+cpu", "+io"};
@@ -379,7 +387,8 @@ int cgroup_create(const char *path, const RuntimeLimits *limits, bool devices, C
              filter_devices(dirfd, error) < 0) ||
             add_fds(hierarchy, fd_steal(&dirfd), out, error) < 0) {
             cgroup_close(out);
-            remove_dirs(path, 0, NULL); /* whatever has a process in it is somebody else's and stays */
+            remove_dirs(path, 0,
+                        NULL); /* whatever has a process in it is somebody else's and stays */
             return -1;
         }
     }
@@ -391,7 +400,8 @@ int cgroup_open(const char *path, CgroupFds *out, SysError *error)
     *out = (CgroupFds)CGROUP_FDS_NONE;
     pthread_once(&detected, detect);
     for (size_t i = 0; i < n_hierarchies; i++) {
-        int dirfd = openat(hierarchies[i].dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        int dirfd =
+            openat(hierarchies[i].dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
         if (dirfd < 0) {
             sys_fail_errno(error, "cannot open the cgroup '%s'", path);
             cgroup_close(out);
@@ -427,7 +437,8 @@ int runtime_cgroup_update(const char *cgroup, const RuntimeLimits *limits, SysEr
     if (check_limits(limits, error) < 0)
         return -1;
     for (size_t i = 0; i < n_hierarchies; i++) {
-        _autofd int dirfd = openat(hierarchies[i].dirfd, cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        _autofd int dirfd =
+            openat(hierarchies[i].dirfd, cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (dirfd < 0)
             return sys_fail_errno(error, "cannot open the cgroup '%s'", cgroup);
         if (apply_limits(&hierarchies[i], dirfd, limits, error) < 0)
@@ -468,9 +479,11 @@ int runtime_kill_all(const char *cgroup, SysError *error)
         if (dirfd >= 0 && sys_write_file_at(dirfd, "cgroup.kill", "1") == 0)
             return 0;
     }
-    /* no cgroup.kill (before 5.14): new processes may appear between reading and killing, so until none is left */
+    /* no cgroup.kill (before 5.14): new processes may appear between reading and killing, so until
+     * none is left */
     for (size_t i = 0; i < n_hierarchies; i++) {
-        _autofd int dirfd = openat(hierarchies[i].dirfd, cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        _autofd int dirfd =
+            openat(hierarchies[i].dirfd, cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         for (int round = 0; dirfd >= 0 && round < 500; round++) {
             int found = kill_listed(dirfd);
             if (found <= 0)
@@ -496,7 +509,8 @@ bool runtime_cgroup_oom_killed(const char *cgroup)
     if (!memory)
         return false;
     char path[512], text[1024];
-    snprintf(path, sizeof path, "%s/%s", cgroup, memory->v2 ? "memory.events" : "memory.oom_control");
+    snprintf(path, sizeof path, "%s/%s", cgroup,
+             memory->v2 ? "memory.events" : "memory.oom_control");
     if (sys_read_file_at(memory->dirfd, path, text, sizeof text) < 0)
         return false;
     const char *line = strstr(text, "oom_kill ");

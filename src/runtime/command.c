@@ -2,11 +2,12 @@
 /* The last steps of a process that is inside already: fds, directory, rights, execve.
  *
  * Order matters:
- *  - All fds but 0, 1, 2 and the socket are closed first, so that a working directory of "/proc/self/fd/7" finds nothing
- *    of the host.
+ *  - All fds but 0, 1, 2 and the socket are closed first, so that a working directory of
+ *    "/proc/self/fd/7" finds nothing of the host.
  *  - The bounding set is dropped while CAP_SETPCAP is there, before the uid changes.
- *  - Without no_new_privs a filter may only be loaded with CAP_SYS_ADMIN, so before the last capset; with it, the filter
- *    goes in last and needs to allow less. Every filter must allow what follows it: capset, prctl, write, execve.
+ *  - Without no_new_privs a filter may only be loaded with CAP_SYS_ADMIN, so before the last
+ *    capset; with it, the filter goes in last and needs to allow less. Every filter must allow what
+ *    follows it: capset, prctl, write, execve.
  */
 #include "runtime/internal.h"
 
@@ -67,14 +68,16 @@ static int give_pipes(const int stdio[3], uid_t uid, SysError *error)
     return 0;
 }
 
-int command_prepare(const RuntimeCommand *command, const int stdio[3], uint32_t id_base, SysError *error)
+int command_prepare(const RuntimeCommand *command, const int stdio[3], uint32_t id_base,
+                    SysError *error)
 {
     if (command->oom_score_adj) {
         char text[16];
         snprintf(text, sizeof text, "%d", *command->oom_score_adj);
         int failed = sys_write_file_at(AT_FDCWD, "/proc/self/oom_score_adj", text);
         if (failed < 0 && failed != -EACCES && failed != -EPERM)
-            return sys_fail(error, -failed, "cannot set the oom score to %s: %s", text, strerror(-failed));
+            return sys_fail(error, -failed, "cannot set the oom score to %s: %s", text,
+                            strerror(-failed));
     }
     for (size_t i = 0; i < command->n_rlimits; i++) {
         const RuntimeRlimit *limit = &command->rlimits[i];
@@ -133,7 +136,8 @@ static int drop_bounding(uint64_t keep, SysError *error)
 
 static int load_filter(const RuntimeSeccomp *seccomp, SysError *error)
 {
-    struct sock_fprog program = {.len = (unsigned short)seccomp->count, .filter = seccomp->instructions};
+    struct sock_fprog program = {.len = (unsigned short)seccomp->count,
+                                 .filter = seccomp->instructions};
     if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0)
         return sys_fail_errno(error, "cannot load the seccomp filter");
     return 0;
@@ -190,7 +194,8 @@ static int arrange_fds(const CommandPlan *plan, SysError *error)
     return 0;
 }
 
-/* Links are followed by the kernel from the container's root; what is missing is made by container root. */
+/* Links are followed by the kernel from the container's root; what is missing is made by container
+ * root. */
 static int enter_directory(const char *cwd, SysError *error)
 {
     char path[PATH_MAX];
@@ -230,8 +235,9 @@ static const char *find_path(const char *const *env)
     return "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 }
 
-/* A container whose program is /proc/self/exe (or a script with that as its interpreter) would run the host's binary of
- * this very process, and could then reopen it for writing where root inside is root outside. */
+/* A container whose program is /proc/self/exe (or a script with that as its interpreter) would run
+ * the host's binary of this very process, and could then reopen it for writing where root inside is
+ * root outside. */
 static bool is_own_binary(const char *program)
 {
     struct stat own, st;
@@ -268,7 +274,8 @@ static void try_exec(const CommandPlan *plan, const char *path)
         errno = EPERM;
         return;
     }
-    execve(path, (char *const *)command->argv, (char *const *)(command->env ? command->env : no_env));
+    execve(path, (char *const *)command->argv,
+           (char *const *)(command->env ? command->env : no_env));
 }
 
 static _noreturn void fail_exec(const CommandPlan *plan, const char *path, int code)
@@ -277,7 +284,8 @@ static _noreturn void fail_exec(const CommandPlan *plan, const char *path, int c
     SysError failed = {0};
     int status = 126;
     if (code == ENOENT && access(path, F_OK) == 0) {
-        sys_fail(&failed, code, "exec: \"%s\": its interpreter or loader is missing: no such file or directory",
+        sys_fail(&failed, code,
+                 "exec: \"%s\": its interpreter or loader is missing: no such file or directory",
                  name);
         status = 127;
     } else if (code == ENOENT || code == ENOTDIR) {

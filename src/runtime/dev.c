@@ -16,20 +16,22 @@ static const struct {
     const char *name;
     unsigned major, minor;
 } nodes[] = {
-    {"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0},
+    {"null", 1, 3},   {"zero", 1, 5},    {"full", 1, 7},
+    {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0},
 };
 
 static const struct {
     const char *name, *target;
 } links[] = {
-    {"ptmx", "pts/ptmx"},        {"fd", "/proc/self/fd"},      {"stdin", "/proc/self/fd/0"},
+    {"ptmx", "pts/ptmx"},          {"fd", "/proc/self/fd"},       {"stdin", "/proc/self/fd/0"},
     {"stdout", "/proc/self/fd/1"}, {"stderr", "/proc/self/fd/2"}, {"core", "/proc/kcore"},
 };
 
 static int make_nodes(int dev_fd, SysError *error)
 {
     for (size_t i = 0; i < ARRAY_SIZE(nodes); i++)
-        if (mknodat(dev_fd, nodes[i].name, S_IFCHR | 0666, makedev(nodes[i].major, nodes[i].minor)) < 0)
+        if (mknodat(dev_fd, nodes[i].name, S_IFCHR | 0666,
+                    makedev(nodes[i].major, nodes[i].minor)) < 0)
             return sys_fail_errno(error, "cannot make '/dev/%s' for the container", nodes[i].name);
     for (size_t i = 0; i < ARRAY_SIZE(links); i++)
         if (symlinkat(links[i].target, dev_fd, links[i].name) < 0)
@@ -41,7 +43,8 @@ static int make_nodes(int dev_fd, SysError *error)
     return 0;
 }
 
-int dev_open_terminal(int pts_fd, const RuntimeCommand *command, uint32_t id_base, int sync_fd, SysError *error)
+int dev_open_terminal(int pts_fd, const RuntimeCommand *command, uint32_t id_base, int sync_fd,
+                      SysError *error)
 {
     _autofd int master = openat(pts_fd, "ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC | O_NOFOLLOW);
     int unlock = 0;
@@ -65,9 +68,9 @@ int dev_open_terminal(int pts_fd, const RuntimeCommand *command, uint32_t id_bas
 static int attach_console(int dev_fd, int slave_fd, SysError *error)
 {
     _autofd int file = openat(dev_fd, "console", O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
-    _autofd int clone = file < 0 ? -1
-                                 : open_tree(slave_fd, "",
-                                             OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+    _autofd int clone =
+        file < 0 ? -1
+                 : open_tree(slave_fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
     if (clone < 0 || move_mount(clone, "", dev_fd, "console", MOVE_MOUNT_F_EMPTY_PATH) < 0)
         return sys_fail_errno(error, "cannot make '/dev/console' for the container");
     return 0;
@@ -78,8 +81,10 @@ static int mount_pts(StartPlan *plan, int dev_fd, SysError *error)
     const RuntimeSpec *spec = plan->spec;
     char group[16];
     snprintf(group, sizeof group, "%u", spec->id_base + TTY_GROUP);
-    const char *options[] = {"newinstance", NULL, "ptmxmode", "0666", "mode", "0620", "gid", group, NULL};
-    _autofd int pts = rootfs_new_mount("devpts", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, error);
+    const char *options[] = {"newinstance", NULL,  "ptmxmode", "0666", "mode",
+                             "0620",        "gid", group,      NULL};
+    _autofd int pts =
+        rootfs_new_mount("devpts", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, error);
     if (pts < 0)
         return -1;
     /* the kernel makes these two as the mounter's root, which inside would be nobody */
@@ -99,8 +104,8 @@ static int mount_pts(StartPlan *plan, int dev_fd, SysError *error)
 static int mount_below(int dev_fd, const char *name, const char *type, const char *const *options,
                        uint32_t owner, SysError *error)
 {
-    _autofd int fd = rootfs_new_mount(type, options,
-                                      MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, error);
+    _autofd int fd = rootfs_new_mount(
+        type, options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, error);
     if (fd < 0)
         return -1;
     /* mqueue was made with the IPC namespace, by its creator */
@@ -115,8 +120,10 @@ int dev_build(StartPlan *plan, SysError *error)
 {
     const RuntimeSpec *spec = plan->spec;
     static const char *const options[] = {"mode", "755", "size", "64m", NULL};
-    _autofd int dev = rootfs_new_mount("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME, error);
-    if (dev < 0 || make_nodes(dev, error) < 0 || rootfs_attach(spec->root_fd, dev, "/dev", true, error) < 0)
+    _autofd int dev =
+        rootfs_new_mount("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME, error);
+    if (dev < 0 || make_nodes(dev, error) < 0 ||
+        rootfs_attach(spec->root_fd, dev, "/dev", true, error) < 0)
         return -1;
     if (mount_pts(plan, dev, error) < 0)
         return -1;
@@ -128,5 +135,6 @@ int dev_build(StartPlan *plan, SysError *error)
         mount_below(dev, "mqueue", "mqueue", NULL, spec->id_base, error) < 0)
         return -1;
     plan->null_fd = openat(dev, "null", O_RDWR | O_CLOEXEC);
-    return plan->null_fd < 0 ? sys_fail_errno(error, "cannot open '/dev/null' of the container") : 0;
+    return plan->null_fd < 0 ? sys_fail_errno(error, "cannot open '/dev/null' of the container")
+                             : 0;
 }

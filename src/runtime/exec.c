@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A further process in a running container.
  *
- * A PID namespace is entered only by a child, so there are two clones: the middle process joins the cgroup and, through
- * the init's pidfd, all namespaces in one call; its child (CLONE_PARENT: it becomes the caller's) is the one that runs the
- * program. The middle one never shows in the container, and neither may be looked into: both are copies of
- * a host process (not dumpable; the kernel then asks for rights in the host's user namespace).
+ * A PID namespace is entered only by a child, so there are two clones: the middle process joins the
+ * cgroup and, through the init's pidfd, all namespaces in one call; its child (CLONE_PARENT: it
+ * becomes the caller's) is the one that runs the program. The middle one never shows in the
+ * container, and neither may be looked into: both are copies of a host process (not dumpable; the
+ * kernel then asks for rights in the host's user namespace).
  */
 #include "runtime/internal.h"
 
@@ -68,8 +69,8 @@ static int join(const ExecPlan *plan, SysError *error)
     if (cgroup_attach_self(&plan->cgroup, error) < 0 ||
         command_prepare(plan->command, plan->stdio, plan->id_base, error) < 0)
         return -1;
-    int flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP |
-                (plan->user_namespace ? CLONE_NEWUSER : 0);
+    int flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET |
+                CLONE_NEWCGROUP | (plan->user_namespace ? CLONE_NEWUSER : 0);
     if (setns(plan->container_pidfd, flags) < 0)
         return sys_fail_errno(error, errno == ESRCH ? "the container has ended"
                                                     : "cannot enter the container's namespaces");
@@ -166,7 +167,8 @@ int runtime_exec(int container_pidfd, const char *cgroup, const RuntimeCommand *
 {
     RuntimeProcess process = RUNTIME_PROCESS_NONE;
     *out = process;
-    ExecPlan plan = {.container_pidfd = container_pidfd, .command = command, .cgroup = CGROUP_FDS_NONE};
+    ExecPlan plan = {
+        .container_pidfd = container_pidfd, .command = command, .cgroup = CGROUP_FDS_NONE};
     if (!command->argv || !command->argv[0])
         return sys_fail(error, EINVAL, "no command given");
     if (look_at_container(&plan, error) < 0 ||

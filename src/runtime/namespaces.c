@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Making namespaces in a process that lives only until their fds are open.
  *
- * The kernel counts inotify watches, user namespaces and the like of a container on the user who created its user
- * namespace. If that were the host's root, one container could use up what the host's own root (and all other
- * containers) may have; so the maker takes an uid of its own first, keeping its capabilities.
+ * The kernel counts inotify watches, user namespaces and the like of a container on the user who
+ * created its user namespace. If that were the host's root, one container could use up what the
+ * host's own root (and all other containers) may have; so the maker takes an uid of its own first,
+ * keeping its capabilities.
  */
 #include "runtime/internal.h"
 
@@ -19,8 +20,7 @@
 pid_t clone_process(uint64_t flags, int cgroup_fd, int *out_pidfd)
 {
     int pidfd = -1;
-    struct clone_args args = {.flags = flags,
-                              .exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD};
+    struct clone_args args = {.flags = flags, .exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD};
     if (out_pidfd) {
         args.flags |= CLONE_PIDFD;
         args.pidfd = (uint64_t)(uintptr_t)&pidfd;
@@ -76,7 +76,8 @@ static int open_namespace(pid_t pid, const char *name, int *out_fd, SysError *er
     return *out_fd < 0 ? sys_fail_errno(error, "cannot open '%s'", path) : 0;
 }
 
-/* Clones the holder, which unshares `flags` as `creator`; fills *out (which must be empty) and lets it end. */
+/* Clones the holder, which unshares `flags` as `creator`; fills *out (which must be empty) and lets
+ * it end. */
 static int with_holder(int flags, uint32_t creator, const char *uid_map, const char *gid_map,
                        RuntimeNamespaces *out, SysError *error)
 {
@@ -113,7 +114,8 @@ static int with_holder(int flags, uint32_t creator, const char *uid_map, const c
     return result;
 }
 
-int runtime_namespaces_create(const RuntimeIdMap *map, bool net, RuntimeNamespaces *out, SysError *error)
+int runtime_namespaces_create(const RuntimeIdMap *map, bool net, RuntimeNamespaces *out,
+                              SysError *error)
 {
     char text[64];
     snprintf(text, sizeof text, "0 %u %u\n", map->base, map->count);

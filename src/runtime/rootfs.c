@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The container's tree, put together by the child while it is still the host's root.
  *
- * Every mount is made detached (fsopen, open_tree) and attached to a target that was looked up inside the root with
- * openat2(RESOLVE_IN_ROOT): an image whose /proc is a link to ../../etc gets its proc inside, never the host's /etc.
+ * Every mount is made detached (fsopen, open_tree) and attached to a target that was looked up
+ * inside the root with openat2(RESOLVE_IN_ROOT): an image whose /proc is a link to ../../etc gets
+ * its proc inside, never the host's /etc.
  *
- * fsuid and fsgid are those of the container's root meanwhile, with the capabilities raised again: what has to be made in
- * the writable layer (mount points) then has an owner that the idmapped layer can store.
+ * fsuid and fsgid are those of the container's root meanwhile, with the capabilities raised again:
+ * what has to be made in the writable layer (mount points) then has an owner that the idmapped
+ * layer can store.
  *
- * The root is attached over "/", which changes nothing for a process whose root is below it: "/proc/…" still
- * means the host's until pivot_root.
+ * The root is attached over "/", which changes nothing for a process whose root is below it:
+ * "/proc/…" still means the host's until pivot_root.
  */
 #include "runtime/internal.h"
 
@@ -55,11 +57,12 @@ static int make_target(int root_fd, const char *target, bool directory, SysError
             _autofd int parent = open_inside(root_fd, slash ? path : ".", O_PATH | O_DIRECTORY);
             if (slash)
                 *slash = '/';
-            int made = parent < 0            ? -1
+            int made = parent < 0           ? -1
                        : !last || directory ? mkdirat(parent, name, 0755)
                                             : mknodat(parent, name, S_IFREG | 0644, 0);
             if (made < 0 && errno != EEXIST)
-                return sys_fail_errno(error, "cannot make the mount point '%s' in the container", path);
+                return sys_fail_errno(error, "cannot make the mount point '%s' in the container",
+                                      path);
         }
         path[i] = saved;
     }
@@ -75,13 +78,15 @@ static int open_target(int root_fd, const char *target, bool directory, SysError
             return -1;
         fd = open_inside(root_fd, target, flags);
     }
-    return fd < 0 ? sys_fail_errno(error, "cannot open the mount point '%s' in the container", target)
-                  : fd;
+    return fd < 0
+               ? sys_fail_errno(error, "cannot open the mount point '%s' in the container", target)
+               : fd;
 }
 
 static int move_onto(int mount_fd, int target_fd)
 {
-    return move_mount(mount_fd, "", target_fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+    return move_mount(mount_fd, "", target_fd, "",
+                      MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
 }
 
 int rootfs_attach(int root_fd, int mount_fd, const char *target, bool directory, SysError *error)
@@ -96,7 +101,8 @@ int rootfs_attach(int root_fd, int mount_fd, const char *target, bool directory,
 
 /* ---- making mounts */
 
-int rootfs_new_mount(const char *type, const char *const *options, uint64_t attributes, SysError *error)
+int rootfs_new_mount(const char *type, const char *const *options, uint64_t attributes,
+                     SysError *error)
 {
     _autofd int fs = fsopen(type, FSOPEN_CLOEXEC);
     if (fs < 0)
@@ -129,7 +135,8 @@ static int mount_tmpfs(int root_fd, const RuntimeTmpfs *tmpfs, SysError *error)
     snprintf(size, sizeof size, "%llu", (unsigned long long)tmpfs->size);
     snprintf(mode, sizeof mode, "%o", tmpfs->mode ? tmpfs->mode & 07777 : 01777u);
     const char *options[] = {"mode", mode, tmpfs->size ? "size" : NULL, size, NULL};
-    uint64_t attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (tmpfs->noexec ? MOUNT_ATTR_NOEXEC : 0);
+    uint64_t attributes =
+        MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (tmpfs->noexec ? MOUNT_ATTR_NOEXEC : 0);
     return mount_new(root_fd, "tmpfs", tmpfs->target, attributes, options, error);
 }
 
@@ -153,8 +160,8 @@ static int attach_binds(const StartPlan *plan, SysError *error)
         struct stat st;
         if (fstat(plan->bind_fds[i], &st) < 0)
             return sys_fail_errno(error, "cannot stat the source of '%s'", spec->binds[i].target);
-        if (rootfs_attach(spec->root_fd, plan->bind_fds[i], spec->binds[i].target, S_ISDIR(st.st_mode),
-                          error) < 0)
+        if (rootfs_attach(spec->root_fd, plan->bind_fds[i], spec->binds[i].target,
+                          S_ISDIR(st.st_mode), error) < 0)
             return -1;
     }
     return 0;
@@ -163,17 +170,17 @@ static int attach_binds(const StartPlan *plan, SysError *error)
 /* ---- masks */
 
 static const char *const masked[] = {
-    "/proc/acpi",        "/proc/asound",        "/proc/interrupts", "/proc/kcore",
-    "/proc/keys",        "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi",
-    "/proc/timer_list",  "/proc/timer_stats",   "/sys/firmware",    "/sys/devices/virtual/powercap",
+    "/proc/acpi",       "/proc/asound",        "/proc/interrupts",  "/proc/kcore",
+    "/proc/keys",       "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi",
+    "/proc/timer_list", "/proc/timer_stats",   "/sys/firmware",     "/sys/devices/virtual/powercap",
 };
 
 static const char *const read_only[] = {
     "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger",
 };
 
-/* Covers a path with an empty read-only directory or with /dev/null; absent: nothing to hide. *empty_fd is the first
- * such directory, of which the others are clones. */
+/* Covers a path with an empty read-only directory or with /dev/null; absent: nothing to hide.
+ * *empty_fd is the first such directory, of which the others are clones. */
 static int mask_path(const StartPlan *plan, const char *path, int *empty_fd, SysError *error)
 {
     _autofd int target = open_inside(plan->spec->root_fd, path, O_PATH);
@@ -189,10 +196,9 @@ static int mask_path(const StartPlan *plan, const char *path, int *empty_fd, Sys
         cover = open_tree(*empty_fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
     } else {
         static const char *const options[] = {"mode", "555", "size", "4096", NULL};
-        cover = rootfs_new_mount("tmpfs", options,
-                                 MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
-                                     MOUNT_ATTR_NOEXEC,
-                                 error);
+        cover = rootfs_new_mount(
+            "tmpfs", options,
+            MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, error);
         if (cover < 0)
             return -1;
     }
@@ -222,8 +228,8 @@ static int make_read_only(const StartPlan *plan, const char *path, SysError *err
     _autofd int target = open_inside(plan->spec->root_fd, path, O_PATH);
     if (target < 0)
         return errno == ENOENT ? 0 : sys_fail_errno(error, "cannot open '%s' to protect it", path);
-    _autofd int clone = open_tree(target, "",
-                                  OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
+    _autofd int clone =
+        open_tree(target, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
     struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
     if (clone < 0 ||
         mount_setattr(clone, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof attr) < 0 ||
@@ -284,7 +290,8 @@ int rootfs_build(StartPlan *plan, SysError *error)
     setfsgid(0);
     umask(022);
     struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
-    if (spec->root_readonly && mount_setattr(spec->root_fd, "", AT_EMPTY_PATH, &attr, sizeof attr) < 0)
+    if (spec->root_readonly &&
+        mount_setattr(spec->root_fd, "", AT_EMPTY_PATH, &attr, sizeof attr) < 0)
         return sys_fail_errno(error, "cannot make the container's root read-only");
     return command_raise_caps(error);
 }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* atomic-seccomp CAPS FILE: compiles the default seccomp profile for a capability mask (hex) into FILE.
+/* atomic-seccomp CAPS FILE: compiles the default seccomp profile for a capability mask (hex) into
+ * FILE.
  *
- * The profile has the behaviour of Docker's default one: a list of calls that are allowed, some only with a capability or
- * certain arguments; everything else is EPERM. Two things are answered differently so that programs fall back as they are
- * written to: clone3 (its flags are behind a pointer and can't be filtered) and every call newer than this list are ENOSYS.
+ * The profile has the behaviour of Docker's default one: a list of calls that are allowed, some
+ * only with a capability or certain arguments; everything else is EPERM. Two things are answered
+ * differently so that programs fall back as they are written to: clone3 (its flags are behind a
+ * pointer and can't be filtered) and every call newer than this list are ENOSYS.
  *
- * Calls from 451 up have the same number on every machine, and libseccomp may be older than they are: they are decided
- * by a few instructions of our own before libseccomp's (write_prologue).
+ * Calls from 451 up have the same number on every machine, and libseccomp may be older than they
+ * are: they are decided by a few instructions of our own before libseccomp's (write_prologue).
  */
 #include "base/sys/fd.h"
 #include "runtime/seccomp.h"
@@ -29,49 +31,80 @@
 /* One string per family; names that this machine or this libseccomp doesn't know are skipped. */
 static const char *const always[] = {
     /* files and directories */
-    "access chdir chmod chown chown32 close close_range copy_file_range creat dup dup2 dup3 faccessat faccessat2 "
-    "fadvise64 fadvise64_64 fallocate fchdir fchmod fchmodat fchown fchown32 fchownat fcntl fcntl64 fdatasync flock "
-    "fstat fstat64 fstatat64 fstatfs fstatfs64 fsync ftruncate ftruncate64 getcwd getdents getdents64 ioctl lchown "
-    "lchown32 link linkat _llseek lseek lstat lstat64 memfd_create memfd_secret mkdir mkdirat mknod mknodat "
-    "name_to_handle_at newfstatat open openat openat2 pipe pipe2 pread64 preadv preadv2 pwrite64 pwritev pwritev2 "
-    "read readahead readlink readlinkat readv rename renameat renameat2 rmdir sendfile sendfile64 splice stat "
-    "stat64 statfs statfs64 statx symlink symlinkat sync sync_file_range sync_file_range2 syncfs tee truncate "
-    "truncate64 umask unlink unlinkat utime utimensat utimensat_time64 utimes futimesat vmsplice write writev",
-    "fgetxattr flistxattr fremovexattr fsetxattr getxattr lgetxattr listxattr llistxattr lremovexattr lsetxattr "
+    "access chdir chmod chown chown32 close close_range copy_file_range creat dup dup2 dup3 "
+    "faccessat faccessat2 "
+    "fadvise64 fadvise64_64 fallocate fchdir fchmod fchmodat fchown fchown32 fchownat fcntl "
+    "fcntl64 fdatasync flock "
+    "fstat fstat64 fstatat64 fstatfs fstatfs64 fsync ftruncate ftruncate64 getcwd getdents "
+    "getdents64 ioctl lchown "
+    "lchown32 link linkat _llseek lseek lstat lstat64 memfd_create memfd_secret mkdir mkdirat "
+    "mknod mknodat "
+    "name_to_handle_at newfstatat open openat openat2 pipe pipe2 pread64 preadv preadv2 pwrite64 "
+    "pwritev pwritev2 "
+    "read readahead readlink readlinkat readv rename renameat renameat2 rmdir sendfile sendfile64 "
+    "splice stat "
+    "stat64 statfs statfs64 statx symlink symlinkat sync sync_file_range sync_file_range2 syncfs "
+    "tee truncate "
+    "truncate64 umask unlink unlinkat utime utimensat utimensat_time64 utimes futimesat vmsplice "
+    "write writev",
+    "fgetxattr flistxattr fremovexattr fsetxattr getxattr lgetxattr listxattr llistxattr "
+    "lremovexattr lsetxattr "
     "removexattr setxattr",
     /* waiting */
-    "epoll_create epoll_create1 epoll_ctl epoll_ctl_old epoll_pwait epoll_pwait2 epoll_wait epoll_wait_old eventfd "
-    "eventfd2 fanotify_mark inotify_add_watch inotify_init inotify_init1 inotify_rm_watch _newselect poll ppoll "
+    "epoll_create epoll_create1 epoll_ctl epoll_ctl_old epoll_pwait epoll_pwait2 epoll_wait "
+    "epoll_wait_old eventfd "
+    "eventfd2 fanotify_mark inotify_add_watch inotify_init inotify_init1 inotify_rm_watch "
+    "_newselect poll ppoll "
     "ppoll_time64 pselect6 pselect6_time64 select signalfd signalfd4",
-    "io_cancel io_destroy io_getevents io_pgetevents io_pgetevents_time64 io_setup io_submit ioprio_get ioprio_set",
+    "io_cancel io_destroy io_getevents io_pgetevents io_pgetevents_time64 io_setup io_submit "
+    "ioprio_get ioprio_set",
     /* memory */
-    "brk madvise membarrier mincore mlock mlock2 mlockall mmap mmap2 mprotect mremap msync munlock munlockall munmap "
+    "brk madvise membarrier mincore mlock mlock2 mlockall mmap mmap2 mprotect mremap msync munlock "
+    "munlockall munmap "
     "pkey_alloc pkey_free pkey_mprotect process_mrelease remap_file_pages",
     /* processes and threads */
-    "alarm arch_prctl capget capset execve execveat exit exit_group fork futex futex_time64 futex_waitv "
-    "get_robust_list get_thread_area getcpu getegid getegid32 geteuid geteuid32 getgid getgid32 getgroups getgroups32 "
-    "getitimer getpgid getpgrp getpid getppid getpriority getresgid getresgid32 getresuid getresuid32 getrlimit "
-    "getrusage getsid gettid getuid getuid32 kill modify_ldt pause pidfd_open pidfd_send_signal prctl prlimit64 "
-    "restart_syscall riscv_flush_icache riscv_hwprobe rseq rt_sigaction rt_sigpending rt_sigprocmask rt_sigqueueinfo "
-    "rt_sigreturn rt_sigsuspend rt_sigtimedwait rt_sigtimedwait_time64 rt_tgsigqueueinfo sched_get_priority_max "
-    "sched_get_priority_min sched_getaffinity sched_getattr sched_getparam sched_getscheduler sched_rr_get_interval "
-    "sched_rr_get_interval_time64 sched_setaffinity sched_setattr sched_setparam sched_setscheduler sched_yield "
-    "set_robust_list set_thread_area set_tid_address set_tls setfsgid setfsgid32 setfsuid setfsuid32 setgid setgid32 "
-    "setgroups setgroups32 setitimer setpgid setpriority setregid setregid32 setresgid setresgid32 setresuid "
-    "setresuid32 setreuid setreuid32 setrlimit setsid setuid setuid32 sigaltstack sigprocmask sigreturn tgkill tkill "
+    "alarm arch_prctl capget capset execve execveat exit exit_group fork futex futex_time64 "
+    "futex_waitv "
+    "get_robust_list get_thread_area getcpu getegid getegid32 geteuid geteuid32 getgid getgid32 "
+    "getgroups getgroups32 "
+    "getitimer getpgid getpgrp getpid getppid getpriority getresgid getresgid32 getresuid "
+    "getresuid32 getrlimit "
+    "getrusage getsid gettid getuid getuid32 kill modify_ldt pause pidfd_open pidfd_send_signal "
+    "prctl prlimit64 "
+    "restart_syscall riscv_flush_icache riscv_hwprobe rseq rt_sigaction rt_sigpending "
+    "rt_sigprocmask rt_sigqueueinfo "
+    "rt_sigreturn rt_sigsuspend rt_sigtimedwait rt_sigtimedwait_time64 rt_tgsigqueueinfo "
+    "sched_get_priority_max "
+    "sched_get_priority_min sched_getaffinity sched_getattr sched_getparam sched_getscheduler "
+    "sched_rr_get_interval "
+    "sched_rr_get_interval_time64 sched_setaffinity sched_setattr sched_setparam "
+    "sched_setscheduler sched_yield "
+    "set_robust_list set_thread_area set_tid_address set_tls setfsgid setfsgid32 setfsuid "
+    "setfsuid32 setgid setgid32 "
+    "setgroups setgroups32 setitimer setpgid setpriority setregid setregid32 setresgid setresgid32 "
+    "setresuid "
+    "setresuid32 setreuid setreuid32 setrlimit setsid setuid setuid32 sigaltstack sigprocmask "
+    "sigreturn tgkill tkill "
     "ugetrlimit uretprobe vfork wait4 waitid waitpid",
-    "process_vm_readv process_vm_writev ptrace", /* since 4.8 they can't be used to get around a filter */
+    /* since 4.8 these can't be used to get around a filter */
+    "process_vm_readv process_vm_writev ptrace",
     "landlock_add_rule landlock_create_ruleset landlock_restrict_self seccomp",
     /* between processes */
-    "ipc mq_getsetattr mq_notify mq_open mq_timedreceive mq_timedreceive_time64 mq_timedsend mq_timedsend_time64 "
-    "mq_unlink msgctl msgget msgrcv msgsnd semctl semget semop semtimedop semtimedop_time64 shmat shmctl shmdt shmget",
+    "ipc mq_getsetattr mq_notify mq_open mq_timedreceive mq_timedreceive_time64 mq_timedsend "
+    "mq_timedsend_time64 "
+    "mq_unlink msgctl msgget msgrcv msgsnd semctl semget semop semtimedop semtimedop_time64 shmat "
+    "shmctl shmdt shmget",
     /* network */
-    "accept accept4 bind connect getpeername getsockname getsockopt listen recv recvfrom recvmmsg recvmmsg_time64 "
+    "accept accept4 bind connect getpeername getsockname getsockopt listen recv recvfrom recvmmsg "
+    "recvmmsg_time64 "
     "recvmsg send sendmmsg sendmsg sendto setsockopt shutdown socketcall socketpair",
     /* time and the rest */
-    "adjtimex clock_adjtime clock_adjtime64 clock_getres clock_getres_time64 clock_gettime clock_gettime64 "
-    "clock_nanosleep clock_nanosleep_time64 gettimeofday nanosleep time timer_create timer_delete timer_getoverrun "
-    "timer_gettime timer_gettime64 timer_settime timer_settime64 timerfd_create timerfd_gettime timerfd_gettime64 "
+    "adjtimex clock_adjtime clock_adjtime64 clock_getres clock_getres_time64 clock_gettime "
+    "clock_gettime64 "
+    "clock_nanosleep clock_nanosleep_time64 gettimeofday nanosleep time timer_create timer_delete "
+    "timer_getoverrun "
+    "timer_gettime timer_gettime64 timer_settime timer_settime64 timerfd_create timerfd_gettime "
+    "timerfd_gettime64 "
     "timerfd_settime timerfd_settime64 times",
     "arm_fadvise64_64 arm_sync_file_range breakpoint cacheflush getrandom sysinfo uname",
 };
@@ -81,9 +114,10 @@ static const struct {
     const char *names;
 } with_cap[] = {
     {SECCOMP_CAP(DAC_READ_SEARCH), "open_by_handle_at"},
-    {SECCOMP_CAP(SYS_ADMIN),
-     "bpf clone clone3 fanotify_init fsconfig fsmount fsopen fspick lookup_dcookie mount mount_setattr move_mount open_tree "
-     "perf_event_open quotactl quotactl_fd setdomainname sethostname setns syslog umount umount2 unshare"},
+    {SECCOMP_CAP(SYS_ADMIN), "bpf clone clone3 fanotify_init fsconfig fsmount fsopen fspick "
+                             "lookup_dcookie mount mount_setattr move_mount open_tree "
+                             "perf_event_open quotactl quotactl_fd setdomainname sethostname setns "
+                             "syslog umount umount2 unshare"},
     {SECCOMP_CAP(SYS_BOOT), "reboot"},
     {SECCOMP_CAP(SYS_CHROOT), "chroot"},
     {SECCOMP_CAP(SYS_MODULE), "delete_module finit_module init_module"},
@@ -101,8 +135,8 @@ static const struct {
 /* Any process may ask for these; the others change how the kernel lays out memory. */
 static const uint32_t personalities[] = {0, 0x0008, 0x20000, 0x20008, 0xffffffff};
 
-#define CLONE_NAMESPACES                                                                             \
-    (CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET |       \
+#define CLONE_NAMESPACES                                                                           \
+    (CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET |     \
      CLONE_NEWCGROUP)
 
 static int allow_names(scmp_filter_ctx filter, const char *names)
@@ -171,8 +205,8 @@ static int build(scmp_filter_ctx filter, uint64_t caps)
 #define LAST_KNOWN   466 /* removexattrat */
 #define X32_BIT      0x40000000u
 
-/* 451 cachestat 452 fchmodat2 453 map_shadow_stack 454-456 futex_* 457 statmount 458 listmount 459-461 lsm_* (SYS_ADMIN)
- * 462 mseal 463-466 *xattrat; above: newer than this list. */
+/* 451 cachestat 452 fchmodat2 453 map_shadow_stack 454-456 futex_* 457 statmount 458 listmount
+ * 459-461 lsm_* (SYS_ADMIN) 462 mseal 463-466 *xattrat; above: newer than this list. */
 static int write_prologue(int fd, uint64_t caps)
 {
     unsigned lsm = caps & SECCOMP_CAP(SYS_ADMIN) ? SECCOMP_RET_ALLOW : SECCOMP_RET_ERRNO | EPERM;
@@ -200,7 +234,8 @@ static int fail(const char *what, int failed)
 static int write_filter(scmp_filter_ctx filter, uint64_t caps, const char *path)
 {
     char temporary[4096];
-    if ((size_t)snprintf(temporary, sizeof temporary, "%s.%d", path, (int)getpid()) >= sizeof temporary)
+    if ((size_t)snprintf(temporary, sizeof temporary, "%s.%d", path, (int)getpid()) >=
+        sizeof temporary)
         return -ENAMETOOLONG;
     _autofd int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)

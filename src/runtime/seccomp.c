@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Seccomp filters, ready compiled.
  *
- * libseccomp needs 12 ms and 70 kB of library to turn the profile into BPF; loading the result takes 0.1-0.3 ms. So
- * compiling is done by a program of its own, `atomic-seccomp`, and not through dlopen here: the start path then can't
- * load it by mistake (the list of shared objects of each program is tested), nothing of it stays in a long-lived
- * process, and runtime stays linkable into static programs.
+ * libseccomp needs 12 ms and 70 kB of library to turn the profile into BPF; loading the result
+ * takes 0.1-0.3 ms. So compiling is done by a program of its own, `atomic-seccomp`, and not through
+ * dlopen here: the start path then can't load it by mistake (the list of shared objects of each
+ * program is tested), nothing of it stays in a long-lived process, and runtime stays linkable into
+ * static programs.
  *
- * A compiled filter is a file in CACHE_DIR/seccomp, named by everything it depends on: the profile (hash of its source), the
- * libseccomp it was built with, the machine, the capabilities that matter to it. Whoever could write there could open
- * every container, so directory and files must be root's and nobody else's to write.
+ * A compiled filter is a file in CACHE_DIR/seccomp, named by everything it depends on: the profile
+ * (hash of its source), the libseccomp it was built with, the machine, the capabilities that matter
+ * to it. Whoever could write there could open every container, so directory and files must be
+ * root's and nobody else's to write.
  */
 #include "runtime/internal.h"
 #include "runtime/seccomp.h"
@@ -38,7 +40,8 @@ static int open_cache(const char *cache_dir, SysError *error)
     if (dirfd < 0 || fstat(dirfd, &st) < 0)
         return sys_fail_errno(error, "cannot open '%s'", path);
     if (st.st_uid != geteuid() || (st.st_mode & 022))
-        return sys_fail(error, EPERM, "'%s' is writable by others: its filters can't be trusted", path);
+        return sys_fail(error, EPERM, "'%s' is writable by others: its filters can't be trusted",
+                        path);
     return fd_steal(&dirfd);
 }
 
@@ -63,7 +66,8 @@ static int read_filter(int dirfd, const char *name, RuntimeSeccomp *out, SysErro
 }
 
 /* Runs `atomic-seccomp CAPS FILE`, which puts the file there by rename. */
-static int compile(const char *compiler, const char *cache_dir, const char *name, uint64_t caps, SysError *error)
+static int compile(const char *compiler, const char *cache_dir, const char *name, uint64_t caps,
+                   SysError *error)
 {
     char path[768], mask[24];
     snprintf(path, sizeof path, "%s/seccomp/%s", cache_dir, name);

@@ -3,7 +3,8 @@
  *
  *     parent                                   child (init)
  *     cgroup dirs, bind sources cloned
- *     clone3(NEWPID NEWNS …, INTO_CGROUP) ───► joins v1 cgroups, the network, IPC and UTS namespaces
+ *     clone3(NEWPID NEWNS …, INTO_CGROUP) ───► joins v1 cgroups, the network, IPC and UTS
+ *     namespaces
  *     attach_network()                         builds the tree
  *     GO ────────────────────────────────────► configure_network(), sysctls, pivot_root, hostname
  *                                              user namespace, last copy of the mounts, rights
@@ -48,10 +49,12 @@ static int bring_up_lo(SysError *error)
     if (fd < 0 || ioctl(fd, SIOCGIFFLAGS, &request) < 0)
         return sys_fail_errno(error, "cannot look at the network interface 'lo'");
     request.ifr_flags |= IFF_UP;
-    return ioctl(fd, SIOCSIFFLAGS, &request) < 0 ? sys_fail_errno(error, "cannot switch on 'lo'") : 0;
+    return ioctl(fd, SIOCSIFFLAGS, &request) < 0 ? sys_fail_errno(error, "cannot switch on 'lo'")
+                                                 : 0;
 }
 
-/* As docker does: any user may listen on port 80, and ping without CAP_NET_RAW. Old kernels lack them: no matter. */
+/* As docker does: any user may listen on port 80, and ping without CAP_NET_RAW. Old kernels lack
+ * them: no matter. */
 static void set_network_sysctls(uint32_t id_base)
 {
     char range[48];
@@ -127,7 +130,8 @@ static int check_spec(const RuntimeSpec *spec, SysError *error)
         return sys_fail(error, EINVAL, "no command given");
     if (spec->root_fd < 0)
         return sys_fail(error, EINVAL, "no root given for the container");
-    if (ns->user >= 0 && (ns->ipc < 0 || ns->uts < 0 || (spec->net == RUNTIME_NET_NEW && ns->net < 0)))
+    if (ns->user >= 0 &&
+        (ns->ipc < 0 || ns->uts < 0 || (spec->net == RUNTIME_NET_NEW && ns->net < 0)))
         return sys_fail(error, EINVAL, "a user namespace without the namespaces that belong to it");
     if (spec->net == RUNTIME_NET_JOIN && ns->net < 0)
         return sys_fail(error, EINVAL, "no network namespace to join");
@@ -215,7 +219,8 @@ static int attach_network(const RuntimeSpec *spec, pid_t pid, SysError *error)
 }
 
 /* The child is there: sees it through, or ends and reaps it. */
-static int see_through(const RuntimeSpec *spec, int sync_fd, RuntimeProcess *process, SysError *error)
+static int see_through(const RuntimeSpec *spec, int sync_fd, RuntimeProcess *process,
+                       SysError *error)
 {
     int result = attach_network(spec, process->pid, error);
     if (result == 0) {

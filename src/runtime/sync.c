@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The socket between the caller and the child that is on its way to execve.
  *
- * Child to parent: at most one TERMINAL with the fd, then either FAILED or EXEC followed by
- * the end of the socket. The end without EXEC means that the child was killed on its way. Parent to child: one GO. Before that, the middle process of an exec sends one PID (or FAILED), and the holder
- * of namespaces one READY.
+ * Child to parent: at most one TERMINAL with the fd, then either FAILED or EXEC followed by the end
+ * of the socket. The end without EXEC means that the child was killed on its way. Parent to child:
+ * one GO. Before that, the middle process of an exec sends one PID (or FAILED), and the holder of
+ * namespaces one READY.
  */
 #include "runtime/internal.h"
 
@@ -146,9 +147,9 @@ static int fail_vanished(const RuntimeProcess *process, SysError *error)
     if (process->pidfd >= 0 &&
         waitid(P_PIDFD, (id_t)process->pidfd, &info, WEXITED | WNOWAIT | __WALL) == 0 &&
         (info.si_code == CLD_KILLED || info.si_code == CLD_DUMPED))
-        return sys_fail(error, ECHILD,
-                        "the container was killed by signal %d before its program could run%s",
-                        info.si_status, info.si_status == 9 ? " (is the memory limit too low?)" : "");
+        return sys_fail(
+            error, ECHILD, "the container was killed by signal %d before its program could run%s",
+            info.si_status, info.si_status == 9 ? " (is the memory limit too low?)" : "");
     return sys_fail(error, ECHILD, "the container ended before its program could run");
 }
 

@@ -30,7 +30,8 @@ static void append_host_entries(GString *out)
     for (char **line = lines; *line; line++) {
         g_auto(GStrv) words = g_strsplit_set(g_strstrip(*line), " \t", 2);
         if (!words[0] || !words[1] || words[0][0] == '#' || is_loopback(words[0]) ||
-            g_ascii_strncasecmp(words[0], "fe00:", 5) == 0 || g_ascii_strncasecmp(words[0], "ff0", 3) == 0)
+            g_ascii_strncasecmp(words[0], "fe00:", 5) == 0 ||
+            g_ascii_strncasecmp(words[0], "ff0", 3) == 0)
             continue;
         g_string_append_printf(out, "%s\n", *line);
     }
@@ -56,7 +57,8 @@ static char *make_hosts(const SandboxOptions *options, const char *hostname)
     return g_string_free(out, FALSE);
 }
 
-/* A resolver on the host's loopback can't be reached from another network namespace. *out_kept counts the others. */
+/* A resolver on the host's loopback can't be reached from another network namespace. *out_kept
+ * counts the others. */
 static char *without_loopback(const char *text, unsigned *out_kept)
 {
     GString *out = g_string_new(NULL);
@@ -97,7 +99,8 @@ static char *make_resolv_conf(const SandboxOptions *options)
     return without_loopback(behind, &kept);
 }
 
-static bool write_file(int dirfd, const char *name, const char *text, uint32_t owner, GError **error)
+static bool write_file(int dirfd, const char *name, const char *text, uint32_t owner,
+                       GError **error)
 {
     if (!file_replace_at(dirfd, name, text, strlen(text), 0644, 0, error))
         return false;

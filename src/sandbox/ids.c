@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Id ranges: which 65,536 ids of the host a container's 0…65535 are.
  *
- * The ids from REGION up are cut into slots of 65,536. Slot 0 holds the creators: the container in slot N has its user
- * namespace made by uid REGION + N, which is in nobody's range. Slots that touch a range of /etc/subuid or /etc/subgid
- * are left out.
+ * The ids from REGION up are cut into slots of 65,536. Slot 0 holds the creators: the container in
+ * slot N has its user namespace made by uid REGION + N, which is in nobody's range. Slots that
+ * touch a range of /etc/subuid or /etc/subgid are left out.
  *
- * $ATOMIC_RUN/ids is an array of records, one per slot, changed under flock for the time of a few reads and writes.
- * A record names a process (pid and start time); the slot is taken as long as that process exists. Nothing has to be
- * given back, so nothing leaks when a monitor is killed. Slots are taken in turn (the first record remembers where), so a
- * range isn't used again soon and the next slot is nearly always free at the first look.
+ * $ATOMIC_RUN/ids is an array of records, one per slot, changed under flock for the time of a few
+ * reads and writes. A record names a process (pid and start time); the slot is taken as long as
+ * that process exists. Nothing has to be given back, so nothing leaks when a monitor is killed.
+ * Slots are taken in turn (the first record remembers where), so a range isn't used again soon and
+ * the next slot is nearly always free at the first look.
  */
 #include "sandbox/internal.h"
 
@@ -99,13 +100,15 @@ static bool mark_foreign(const char *path, uint8_t *foreign, GError **error)
     for (char **line = lines; *line; line++) {
         unsigned long long first, count;
         const char *colon = strchr(*line, ':');
-        if (!colon || sscanf(colon, ":%llu:%llu", &first, &count) != 2 || count == 0 || first > UINT32_MAX)
+        if (!colon || sscanf(colon, ":%llu:%llu", &first, &count) != 2 || count == 0 ||
+            first > UINT32_MAX)
             continue;
         unsigned long long last = first + MIN(count, UINT32_MAX) - 1;
         if (last < REGION)
             continue;
         unsigned long long from = first < REGION ? 0 : (first - REGION) / IDS_COUNT;
-        for (unsigned long long slot = from; slot < MAX_SLOTS && slot_base((uint32_t)slot) <= last; slot++)
+        for (unsigned long long slot = from; slot < MAX_SLOTS && slot_base((uint32_t)slot) <= last;
+             slot++)
             foreign[slot] = 1;
     }
     return true;
@@ -114,7 +117,8 @@ static bool mark_foreign(const char *path, uint8_t *foreign, GError **error)
 static bool take_slot(int fd, const Record *wanted, uint32_t *out_slot, GError **error)
 {
     g_autofree uint8_t *foreign = g_malloc0(MAX_SLOTS);
-    if (!mark_foreign("/etc/subuid", foreign, error) || !mark_foreign("/etc/subgid", foreign, error))
+    if (!mark_foreign("/etc/subuid", foreign, error) ||
+        !mark_foreign("/etc/subgid", foreign, error))
         return false;
     Record first;
     if (!read_record(fd, 0, &first, error))
@@ -132,8 +136,8 @@ static bool take_slot(int fd, const Record *wanted, uint32_t *out_slot, GError *
         *out_slot = slot;
         return write_record(fd, slot, wanted, error) && write_record(fd, 0, &first, error);
     }
-    return error_throw(error, ERROR_NO_SPACE, "cannot find a free id range: %u containers are running",
-                       MAX_SLOTS - 1);
+    return error_throw(error, ERROR_NO_SPACE,
+                       "cannot find a free id range: %u containers are running", MAX_SLOTS - 1);
 }
 
 bool ids_take(const char *run_dir, const char *name, RuntimeIdMap *out, GError **error)

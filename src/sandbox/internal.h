@@ -4,7 +4,7 @@
 
 #include "sandbox/sandbox.h"
 
-/* --- ids.c ---------------------------------------------------------------------------------------------- */
+/* ---- ids.c */
 
 #define IDS_COUNT 65536
 
@@ -15,7 +15,7 @@ bool ids_hand_over(const char *run_dir, const RuntimeIdMap *map, pid_t pid, GErr
 /* Free at once. */
 void ids_give_back(const char *run_dir, const RuntimeIdMap *map);
 
-/* --- files.c -------------------------------------------------------------------------------------------- */
+/* ---- files.c */
 
 /* Writes hosts, hostname and resolv.conf into the directory, owned by the container's root. */
 bool files_write(int dirfd, const SandboxOptions *options, const char *hostname, uint32_t owner,

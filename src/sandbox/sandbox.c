@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Putting together what a container needs, and starting it.
  *
- * prepare: id range → user namespace and the namespaces it owns → the image's overlay, its layers mapped through that
- * namespace → seccomp filter. start: the three files (the network's address may be known only now) → runtime_start → the
- * id range is the init's. Between the two nothing runs, so a failure has nothing to kill.
+ * prepare: id range → user namespace and the namespaces it owns → the image's overlay, its layers
+ * mapped through that namespace → seccomp filter. start: the three files (the network's address may
+ * be known only now) → runtime_start → the id range is the init's. Between the two nothing runs, so
+ * a failure has nothing to kill.
  */
 #include "sandbox/internal.h"
 
@@ -36,7 +37,8 @@ struct Sandbox {
 
 void sandbox_options_init(SandboxOptions *options)
 {
-    *options = (SandboxOptions){.root_fd = -1, .writable_fd = -1, .join_net_fd = -1, .files_fd = -1};
+    *options =
+        (SandboxOptions){.root_fd = -1, .writable_fd = -1, .join_net_fd = -1, .files_fd = -1};
 }
 
 char *sandbox_run_dir(GError **error)
@@ -87,7 +89,8 @@ static bool take_root(Sandbox *sandbox, GError **error)
     sandbox->root_fd = fcntl(sandbox->options->root_fd, F_DUPFD_CLOEXEC, 3);
     if (sandbox->root_fd < 0)
         return error_throw_errno(error, "cannot use the given root");
-    struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)sandbox->namespaces.user};
+    struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP,
+                              .userns_fd = (uint64_t)sandbox->namespaces.user};
     if (sandbox->namespaces.user >= 0 &&
         mount_setattr(sandbox->root_fd, "", AT_EMPTY_PATH, &attr, sizeof attr) < 0)
         return error_throw_errno(error, "cannot map the owners of the given root");
@@ -115,7 +118,8 @@ static bool load_seccomp(const char *run_dir, uint64_t caps, RuntimeSeccomp *out
     if (!compiler)
         return false;
     SysError failed = {0};
-    return runtime_seccomp_load(run_dir, compiler, caps, out, &failed) == 0 || throw_sys(error, &failed);
+    return runtime_seccomp_load(run_dir, compiler, caps, out, &failed) == 0 ||
+           throw_sys(error, &failed);
 }
 
 Sandbox *sandbox_prepare(const SandboxOptions *options, GError **error)
@@ -127,7 +131,8 @@ Sandbox *sandbox_prepare(const SandboxOptions *options, GError **error)
     sandbox->name = options->name ? g_strdup(options->name) : make_name();
     sandbox->cgroup = g_strconcat("atomic/", sandbox->name, NULL);
     if (strchr(sandbox->name, '/') || *sandbox->name == '.' || !*sandbox->name)
-        return error_throw_null(error, ERROR_INVALID, "bad name of a container '%s'", sandbox->name);
+        return error_throw_null(error, ERROR_INVALID, "bad name of a container '%s'",
+                                sandbox->name);
     sandbox->run_dir = sandbox_run_dir(error);
     if (!sandbox->run_dir || !make_namespaces(sandbox, error) || !mount_root(sandbox, error))
         return NULL;
@@ -140,7 +145,8 @@ static bool open_files_dir(Sandbox *sandbox, GError **error)
 {
     if (sandbox->options->files_fd >= 0) {
         sandbox->files_fd = fcntl(sandbox->options->files_fd, F_DUPFD_CLOEXEC, 3);
-        return sandbox->files_fd >= 0 || error_throw_errno(error, "cannot use the directory of files");
+        return sandbox->files_fd >= 0 ||
+               error_throw_errno(error, "cannot use the directory of files");
     }
     sandbox->own_files = g_strdup_printf("%s/%s.files", sandbox->run_dir, sandbox->name);
     if (!file_ensure_dir_at(AT_FDCWD, sandbox->own_files, 0700, error))
@@ -149,8 +155,8 @@ static bool open_files_dir(Sandbox *sandbox, GError **error)
     return sandbox->files_fd >= 0;
 }
 
-static bool add_file(Sandbox *sandbox, const char *name, const char *target, GArray *binds, GArray *fds,
-                     GError **error)
+static bool add_file(Sandbox *sandbox, const char *name, const char *target, GArray *binds,
+                     GArray *fds, GError **error)
 {
     int fd = file_open_at(sandbox->files_fd, name, O_PATH | O_NOFOLLOW, error);
     if (fd < 0)
@@ -171,7 +177,8 @@ typedef GArray FdArray;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(FdArray, close_fds)
 
 /* The three files first, so that a bind of the caller may cover them. */
-static bool add_files(Sandbox *sandbox, const char *hostname, GArray *binds, GArray *fds, GError **error)
+static bool add_files(Sandbox *sandbox, const char *hostname, GArray *binds, GArray *fds,
+                      GError **error)
 {
     if (sandbox->options->no_files)
         return true;
@@ -207,12 +214,13 @@ static void fill_spec(const Sandbox *sandbox, const RuntimeCommand *command, Run
     }
 }
 
-bool sandbox_start(Sandbox *sandbox, const RuntimeCommand *command, RuntimeProcess *out, GError **error)
+bool sandbox_start(Sandbox *sandbox, const RuntimeCommand *command, RuntimeProcess *out,
+                   GError **error)
 {
     const SandboxOptions *options = sandbox->options;
     *out = (RuntimeProcess)RUNTIME_PROCESS_NONE;
-    g_autofree char *hostname = options->hostname ? g_strdup(options->hostname)
-                                                  : g_strndup(sandbox->name, 12);
+    g_autofree char *hostname =
+        options->hostname ? g_strdup(options->hostname) : g_strndup(sandbox->name, 12);
     g_autoptr(GArray) binds = g_array_new(FALSE, FALSE, sizeof(RuntimeBind));
     g_autoptr(FdArray) fds = g_array_new(FALSE, FALSE, sizeof(int));
     if (!add_files(sandbox, hostname, binds, fds, error))
@@ -335,8 +343,8 @@ int sandbox_run(const SandboxOptions *options, const RuntimeCommand *command, GE
     return sandbox_wait(sandbox, &process, NULL, error);
 }
 
-bool sandbox_exec(pid_t init_pid, const char *name, const RuntimeCommand *command, RuntimeProcess *out,
-                  GError **error)
+bool sandbox_exec(pid_t init_pid, const char *name, const RuntimeCommand *command,
+                  RuntimeProcess *out, GError **error)
 {
     *out = (RuntimeProcess)RUNTIME_PROCESS_NONE;
     g_autofree char *run_dir = sandbox_run_dir(error);
@@ -344,7 +352,8 @@ bool sandbox_exec(pid_t init_pid, const char *name, const RuntimeCommand *comman
         return false;
     _autofd int pidfd = (int)syscall(SYS_pidfd_open, init_pid, 0);
     if (pidfd < 0)
-        return error_throw_errno(error, "cannot open the container's first process %d", (int)init_pid);
+        return error_throw_errno(error, "cannot open the container's first process %d",
+                                 (int)init_pid);
     g_autofree char *cgroup = g_strconcat("atomic/", name, NULL);
     _cleanup(runtime_seccomp_clear) RuntimeSeccomp seccomp = {0};
     RuntimeCommand confined = *command;

@@ -52,8 +52,8 @@ static char **find_entry(char **lines, const char *key, unsigned n_fields)
             g_strfreev(by_id);
             return fields;
         }
-        bool matches = !by_id && numeric && g_strv_length(fields) >= n_fields && parse_id(fields[2], &id) &&
-                       id == wanted;
+        bool matches = !by_id && numeric && g_strv_length(fields) >= n_fields &&
+                       parse_id(fields[2], &id) && id == wanted;
         if (matches)
             by_id = fields;
         else
@@ -63,7 +63,8 @@ static char **find_entry(char **lines, const char *key, unsigned n_fields)
 }
 
 /* Fills in uid, the primary group and home. *out_name: NULL when the uid has no entry. */
-static bool resolve_user(int root_fd, const char *user, SandboxUser *out, char **out_name, GError **error)
+static bool resolve_user(int root_fd, const char *user, SandboxUser *out, char **out_name,
+                         GError **error)
 {
     g_auto(GStrv) lines = read_lines(root_fd, "etc/passwd", error);
     if (!lines)
@@ -71,7 +72,8 @@ static bool resolve_user(int root_fd, const char *user, SandboxUser *out, char *
     g_auto(GStrv) entry = find_entry(lines, user, 6);
     if (entry) {
         if (!parse_id(entry[2], &out->uid) || !parse_id(entry[3], &out->gid))
-            return error_throw(error, ERROR_INVALID, "cannot use user '%s': bad line in /etc/passwd", user);
+            return error_throw(error, ERROR_INVALID,
+                               "cannot use user '%s': bad line in /etc/passwd", user);
         *out_name = g_strdup(entry[0]);
         if (*entry[5])
             out->home = g_strdup(entry[5]);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a container can see and do: the program that the tests of runtime and sandbox run inside. Static, so that it is a
- * whole image by itself.
+/* What a container can see and do: the program that the tests of runtime and sandbox run inside.
+ * Static, so that it is a whole image by itself.
  *
- * Words are commands with their arguments, done in order; each prints one line: what it found, or the name of the error
- * ("EPERM"), or "ok".
+ * Words are commands with their arguments, done in order; each prints one line: what it found, or
+ * the name of the error ("EPERM"), or "ok".
  */
 #include <dirent.h>
 #include <errno.h>

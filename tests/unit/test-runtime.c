@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Containers from the inside (by tests/unit/probe.c, which is the whole image) and from the outside. Needs root. */
+/* Containers from the inside (by tests/unit/probe.c, which is the whole image) and from the
+ * outside. Needs root. */
 #include "runtime/runtime.h"
 
 #include "base/sys/fd.h"
@@ -81,13 +82,15 @@ static void set_up(Fixture *f, gconstpointer data)
     bool own_ids = data == NULL;
     if (own_ids) {
         RuntimeIdMap map = {.base = BASE, .count = 65536, .creator = CREATOR};
-        g_assert_cmpint(runtime_namespaces_create(&map, true, &f->spec.namespaces, &f->error), ==, 0);
+        g_assert_cmpint(runtime_namespaces_create(&map, true, &f->spec.namespaces, &f->error), ==,
+                        0);
         f->spec.id_base = BASE;
     }
     f->spec.hostname = "boxy";
     f->spec.cgroup = f->cgroup;
     f->spec.command.env = default_env;
-    g_autofree char *compiler = g_build_filename(g_getenv("ATOMIC_LIBEXEC"), "atomic-seccomp", NULL);
+    g_autofree char *compiler =
+        g_build_filename(g_getenv("ATOMIC_LIBEXEC"), "atomic-seccomp", NULL);
     if (runtime_seccomp_load(f->cache, compiler, f->spec.command.caps, &f->seccomp, &f->error) < 0)
         g_error("%s", f->error.message);
     f->spec.command.seccomp = &f->seccomp;
@@ -191,8 +194,10 @@ static void test_user(Fixture *f, gconstpointer data)
     f->spec.command.groups = groups;
     f->spec.command.n_groups = 2;
     f->spec.command.cwd = "/tmp/a/b";
-    expect_match(f, "names status Groups status CapEff status CapPrm status CapBnd openw /dev/stdout",
-                 "^1 33:34 boxy /tmp/a/b\nGroups:\t7 9 ?\nCapEff:\t0+\nCapPrm:\t0+\nCapBnd:\t0+800405fb\nok\n$");
+    expect_match(f,
+                 "names status Groups status CapEff status CapPrm status CapBnd openw /dev/stdout",
+                 "^1 33:34 boxy /tmp/a/b\nGroups:\t7 9 "
+                 "?\nCapEff:\t0+\nCapPrm:\t0+\nCapBnd:\t0+800405fb\nok\n$");
 }
 
 static char *outside_status(pid_t pid, const char *key)
@@ -220,10 +225,12 @@ static void test_not_root_outside(Fixture *f, gconstpointer data)
 
 static void test_rights(Fixture *f, gconstpointer data)
 {
-    expect_match(f, "status CapInh status CapPrm status CapEff status CapBnd status CapAmb status Seccomp "
-                    "status NoNewPrivs status Uid",
-                 "^CapInh:\t0+\nCapPrm:\t0+800405fb\nCapEff:\t0+800405fb\nCapBnd:\t0+800405fb\nCapAmb:\t0+\n"
-                 "Seccomp:\t2\nNoNewPrivs:\t0\nUid:\t0\t0\t0\t0\n$");
+    expect_match(
+        f,
+        "status CapInh status CapPrm status CapEff status CapBnd status CapAmb status Seccomp "
+        "status NoNewPrivs status Uid",
+        "^CapInh:\t0+\nCapPrm:\t0+800405fb\nCapEff:\t0+800405fb\nCapBnd:\t0+800405fb\nCapAmb:\t0+\n"
+        "Seccomp:\t2\nNoNewPrivs:\t0\nUid:\t0\t0\t0\t0\n$");
     f->spec.command.no_new_privs = true;
     expect_match(f, "status NoNewPrivs status Seccomp", "^NoNewPrivs:\t1\nSeccomp:\t2\n$");
 }
@@ -232,7 +239,8 @@ static void test_rights(Fixture *f, gconstpointer data)
 static void test_no_caps(Fixture *f, gconstpointer data)
 {
     f->spec.command.caps = 0;
-    expect_match(f, "status CapEff status CapBnd status Seccomp", "^CapEff:\t0+\nCapBnd:\t0+\nSeccomp:\t2\n$");
+    expect_match(f, "status CapEff status CapBnd status Seccomp",
+                 "^CapEff:\t0+\nCapBnd:\t0+\nSeccomp:\t2\n$");
 }
 
 static void test_seccomp(Fixture *f, gconstpointer data)
@@ -245,7 +253,8 @@ static void test_seccomp_cache(Fixture *f, gconstpointer data)
 {
     RuntimeSeccomp again = {0};
     /* there already: the compiler isn't needed */
-    g_assert_cmpint(runtime_seccomp_load(f->cache, "/nowhere", f->spec.command.caps, &again, &f->error), ==, 0);
+    g_assert_cmpint(
+        runtime_seccomp_load(f->cache, "/nowhere", f->spec.command.caps, &again, &f->error), ==, 0);
     g_assert_cmpuint(again.count, ==, f->seccomp.count);
     runtime_seccomp_clear(&again);
     /* capabilities that the profile doesn't ask for make no other filter; SYS_ADMIN does */
@@ -256,7 +265,9 @@ static void test_seccomp_cache(Fixture *f, gconstpointer data)
     g_assert_cmpint(runtime_seccomp_load(f->cache, "/nowhere", more, &again, &f->error), ==, -1);
     g_autofree char *dir = g_build_filename(f->cache, "seccomp", NULL);
     g_assert_cmpint(chmod(dir, 0777), ==, 0);
-    g_assert_cmpint(runtime_seccomp_load(f->cache, "/nowhere", f->spec.command.caps, &again, &f->error), ==, -1);
+    g_assert_cmpint(
+        runtime_seccomp_load(f->cache, "/nowhere", f->spec.command.caps, &again, &f->error), ==,
+        -1);
     g_assert_nonnull(strstr(f->error.message, "writable by others"));
 }
 
@@ -299,21 +310,28 @@ static void test_no_leaks(Fixture *f, gconstpointer data)
 static void test_binds(Fixture *f, gconstpointer data)
 {
     g_autofree char *dir = g_dir_make_tmp("atomic-bind-XXXXXX", NULL);
-    g_autofree char *sub = g_build_filename(dir, "sub", NULL), *file = g_build_filename(dir, "file", NULL);
+    g_autofree char *sub = g_build_filename(dir, "sub", NULL),
+                    *file = g_build_filename(dir, "file", NULL);
     g_assert_true(g_file_set_contents(file, "from outside\n", -1, NULL));
     g_assert_cmpint(mkdir(sub, 0777), ==, 0);
     g_assert_cmpint(mount("none", sub, "tmpfs", 0, "mode=777"), ==, 0);
     RuntimeBind binds[] = {
-        {.path = dir, .fd = -1, .target = "/mnt/ro", .readonly = true, .idmap_fd = f->spec.namespaces.user},
+        {.path = dir,
+         .fd = -1,
+         .target = "/mnt/ro",
+         .readonly = true,
+         .idmap_fd = f->spec.namespaces.user},
         {.path = dir, .fd = -1, .target = "/mnt/rw", .idmap_fd = f->spec.namespaces.user},
         {.path = file, .fd = -1, .target = "/outside/passwd", .readonly = true, .idmap_fd = -1},
     };
     f->spec.binds = binds;
     f->spec.n_binds = G_N_ELEMENTS(binds);
-    /* a read-only bind is so below, too; a mapped one has container root as the host's root; a target behind a link that
-     * leads up and out of the image is inside */
-    expect(f, "cat /mnt/ro/file write /mnt/ro/file x write /mnt/ro/sub/x x write /mnt/rw/file new stat /mnt/rw/file "
-              "cat /etc/passwd",
+    /* a read-only bind is so below, too; a mapped one has container root as the host's root; a
+     * target behind a link that leads up and out of the image is inside */
+    expect(f,
+           "cat /mnt/ro/file write /mnt/ro/file x write /mnt/ro/sub/x x write /mnt/rw/file new "
+           "stat /mnt/rw/file "
+           "cat /etc/passwd",
            "from outside\nEROFS\nEROFS\nok\n100644 0:0\nnewm outside\n");
     g_assert_cmpint(umount(sub), ==, 0);
     g_assert_cmpint(unlink(file) | rmdir(sub) | rmdir(dir), ==, 0);
@@ -336,10 +354,12 @@ static void test_tmpfs_and_read_only(Fixture *f, gconstpointer data)
     f->spec.tmpfs = &tmpfs;
     f->spec.n_tmpfs = 1;
     f->spec.root_readonly = true;
-    expect(f, "write /scratch/x x write /tmp/x x write /dev/shm/x x remount /", "ok\nEROFS\nok\nEPERM\n");
+    expect(f, "write /scratch/x x write /tmp/x x write /dev/shm/x x remount /",
+           "ok\nEROFS\nok\nEPERM\n");
 }
 
-/* With CAP_SYS_ADMIN and without a filter the container may mount, but undo nothing that we mounted. */
+/* With CAP_SYS_ADMIN and without a filter the container may mount, but undo nothing that we
+ * mounted. */
 static void test_mounts_locked(Fixture *f, gconstpointer data)
 {
     g_autofree char *dir = g_dir_make_tmp("atomic-bind-XXXXXX", NULL);
@@ -348,8 +368,10 @@ static void test_mounts_locked(Fixture *f, gconstpointer data)
     f->spec.n_binds = 1;
     f->spec.command.caps |= runtime_cap_parse("SYS_ADMIN");
     f->spec.command.seccomp = NULL;
-    expect(f, "umount /proc/acpi umount /proc/sys umount /proc remount /proc/sys remount /mnt umount /mnt mounttmp "
-              "umount /tmp mountproc",
+    expect(f,
+           "umount /proc/acpi umount /proc/sys umount /proc remount /proc/sys remount /mnt umount "
+           "/mnt mounttmp "
+           "umount /tmp mountproc",
            "EINVAL\nEINVAL\nEINVAL\nEPERM\nEPERM\nEINVAL\nok\nok\nEPERM\n");
     g_assert_cmpint(rmdir(dir), ==, 0);
 }
@@ -370,13 +392,16 @@ static void test_exec_failures(Fixture *f, gconstpointer data)
 {
     expect_failure(f, "nosuch", 127, "exec: \"nosuch\": executable file not found in $PATH");
     expect_failure(f, "", 127, "exec: \"\": executable file not found in $PATH");
-    expect_failure(f, "/no/such", 127, "exec: \"/no/such\": stat /no/such: no such file or directory");
+    expect_failure(f, "/no/such", 127,
+                   "exec: \"/no/such\": stat /no/such: no such file or directory");
     expect_failure(f, "data", 126, "exec: \"data\": permission denied");
     expect_failure(f, "/bin", 126, "exec: \"/bin\": permission denied");
-    expect_failure(f, "script", 127,
-                   "exec: \"script\": its interpreter or loader is missing: no such file or directory");
+    expect_failure(
+        f, "script", 127,
+        "exec: \"script\": its interpreter or loader is missing: no such file or directory");
     f->spec.command.cwd = "/bin/data";
-    expect_failure(f, "probe", 125, "cannot change to the working directory '/bin/data': Not a directory");
+    expect_failure(f, "probe", 125,
+                   "cannot change to the working directory '/bin/data': Not a directory");
 }
 
 /* CVE-2019-5736: the program of the container is the binary that starts containers. */
@@ -404,7 +429,8 @@ static void test_bad_specs(Fixture *f, gconstpointer data)
 
 static void test_memory_limit(Fixture *f, gconstpointer data)
 {
-    f->spec.limits = (RuntimeLimits){.memory = 32 << 20, .pids = 20, .cpu_quota_us = 50000, .cpu_shares = 512};
+    f->spec.limits =
+        (RuntimeLimits){.memory = 32 << 20, .pids = 20, .cpu_quota_us = 50000, .cpu_shares = 512};
     g_auto(GStrv) argv = probe_argv("eat 100");
     if (start(f, (const char *const *)argv) < 0)
         g_error("%s", f->error.message);
@@ -453,7 +479,8 @@ static void test_exec(Fixture *f, gconstpointer data)
     int pipe_fds[2];
     g_assert_cmpint(pipe2(pipe_fds, O_CLOEXEC), ==, 0);
     RuntimeCommand command = f->spec.command;
-    g_auto(GStrv) inner = probe_argv("names status CapEff status Seccomp ls /proc/self/fd ls / cat /proc/self/cgroup");
+    g_auto(GStrv) inner = probe_argv(
+        "names status CapEff status Seccomp ls /proc/self/fd ls / cat /proc/self/cgroup");
     command.argv = (const char *const *)inner;
     command.stdout_fd = command.stderr_fd = pipe_fds[1];
     command.cwd = "/tmp";
@@ -467,17 +494,20 @@ static void test_exec(Fixture *f, gconstpointer data)
     g_assert_cmpint(waitpid(process.pid, &status, 0), ==, process.pid);
     g_assert_cmpint(status, ==, 0);
     runtime_process_clear(&process);
-    if (!g_regex_match_simple("^[0-9]+ 0:0 boxy /tmp\nCapEff:\t0+800405fb\nSeccomp:\t2\n0 1 2 \n[a-z ]*bin[^\n]*\n.*"
-                              "[0-9]+:memory:/\n",
-                              text, G_REGEX_DOTALL, 0))
+    if (!g_regex_match_simple(
+            "^[0-9]+ 0:0 boxy /tmp\nCapEff:\t0+800405fb\nSeccomp:\t2\n0 1 2 \n[a-z ]*bin[^\n]*\n.*"
+            "[0-9]+:memory:/\n",
+            text, G_REGEX_DOTALL, 0))
         g_error("exec gave '%s'", text);
     const char *missing[] = {"nosuch", NULL};
     command.argv = missing;
-    g_assert_cmpint(runtime_exec(f->process.pidfd, f->cgroup, &command, &process, &f->error), ==, -1);
+    g_assert_cmpint(runtime_exec(f->process.pidfd, f->cgroup, &command, &process, &f->error), ==,
+                    -1);
     g_assert_cmpint(process.failed_status, ==, 127);
     runtime_kill_all(f->cgroup, &f->error);
     g_assert_cmpint(reap(f), ==, SIGKILL);
-    g_assert_cmpint(runtime_exec(f->process.pidfd, f->cgroup, &command, &process, &f->error), ==, -1);
+    g_assert_cmpint(runtime_exec(f->process.pidfd, f->cgroup, &command, &process, &f->error), ==,
+                    -1);
     g_assert_cmpstr(f->error.message, ==, "the container has ended");
 }
 
@@ -519,7 +549,8 @@ static void test_network_hooks(Fixture *f, gconstpointer data)
     f->spec.attach_network = attach;
     f->spec.configure_network = configure;
     f->spec.network_data = &cut;
-    expect_match(f, "cat /proc/sys/net/ipv4/ip_unprivileged_port_start cat /proc/net/dev", "^0\nInter.* lo:");
+    expect_match(f, "cat /proc/sys/net/ipv4/ip_unprivileged_port_start cat /proc/net/dev",
+                 "^0\nInter.* lo:");
     g_assert_cmpint(attached_fd, >=, 0);
     cut = 1;
     expect_failure(f, "probe", 125, "cable cut");
@@ -530,7 +561,8 @@ static void test_stale_cgroup(Fixture *f, gconstpointer data)
     g_auto(GStrv) argv = probe_argv("forever");
     g_assert_cmpint(start(f, (const char *const *)argv), ==, 0);
     RuntimeProcess first = f->process;
-    g_assert_cmpint(start(f, (const char *const *)argv), ==, -1); /* in use: refused, and not harmed */
+    g_assert_cmpint(start(f, (const char *const *)argv), ==,
+                    -1); /* in use: refused, and not harmed */
     g_assert_cmpint(kill(first.pid, 0), ==, 0);
     f->process = first;
     runtime_kill_all(f->cgroup, &f->error);
@@ -540,9 +572,11 @@ static void test_stale_cgroup(Fixture *f, gconstpointer data)
 /* Without a user namespace (marked by `data`). */
 static void test_host_ids(Fixture *f, gconstpointer data)
 {
-    expect_match(f, "names status Uid status Seccomp status CapBnd cat /proc/self/uid_map open /kmsg "
-                    "write /proc/sys/kernel/panic 1",
-                 "^1 0:0 boxy /\nUid:\t0\t0\t0\t0\nSeccomp:\t2\nCapBnd:\t0+800405fb\n +0 +0 +4294967295\nEACCES\nEROFS\n$");
+    expect_match(f,
+                 "names status Uid status Seccomp status CapBnd cat /proc/self/uid_map open /kmsg "
+                 "write /proc/sys/kernel/panic 1",
+                 "^1 0:0 boxy /\nUid:\t0\t0\t0\t0\nSeccomp:\t2\nCapBnd:\t0+800405fb\n +0 +0 "
+                 "+4294967295\nEACCES\nEROFS\n$");
     test_own_binary(f, data);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Commands over images of a real store. The image is the static probe (tests/unit/probe.c) and a few files. Needs root. */
+/* Commands over images of a real store. The image is the static probe (tests/unit/probe.c) and a
+ * few files. Needs root. */
 #include "sandbox/sandbox.h"
 
 #include "base/file.h"
@@ -54,7 +55,8 @@ static Tree *import(StoreTxn *txn, const char *path, GError **error)
         g_assert_cmpint(mkdirat(dirfd, directories[i], 0755), ==, 0);
     copy_probe(dirfd);
     put(dirfd, "etc/passwd",
-        "root:x:0:0:root:/root:/bin/sh\nbad line\nwww:x:33:34:web:/var/www:/bin/false\n7:x:70:71::/seven:\n");
+        "root:x:0:0:root:/root:/bin/sh\nbad "
+        "line\nwww:x:33:34:web:/var/www:/bin/false\n7:x:70:71::/seven:\n");
     put(dirfd, "etc/group", "root:x:0:\nwww:x:34:\nlogs:x:40:other,www\nops:x:50:www\n");
     g_assert_cmpint(fchownat(dirfd, "home", 33, 34, 0), ==, 0);
     g_assert_cmpint(mknodat(dirfd, "kmsg", S_IFCHR | 0666, makedev(1, 11)), ==, 0);
@@ -66,8 +68,10 @@ static void set_up(Fixture *f, gconstpointer data)
 {
     g_autoptr(GError) error = NULL;
     f->dir = g_dir_make_tmp("atomic-sandbox-XXXXXX", &error);
-    g_autofree char *run = g_build_filename(f->dir, "run", NULL), *store = g_build_filename(f->dir, "store", NULL);
-    g_autofree char *tree_dir = g_build_filename(f->dir, "tree", NULL), *layer = g_build_filename(f->dir, "layer", NULL);
+    g_autofree char *run = g_build_filename(f->dir, "run", NULL),
+                    *store = g_build_filename(f->dir, "store", NULL);
+    g_autofree char *tree_dir = g_build_filename(f->dir, "tree", NULL),
+                    *layer = g_build_filename(f->dir, "layer", NULL);
     g_setenv("ATOMIC_RUN", run, TRUE);
     if (!store_init(store, &error) || !(f->store = store_open(store, &error)))
         assert_ok(error);
@@ -151,7 +155,8 @@ static void test_status(Fixture *f, gconstpointer data)
     const char *missing[] = {"/bin/missing", NULL};
     f->command.argv = missing;
     g_assert_cmpint(sandbox_run(&f->options, &f->command, &error), ==, -1);
-    g_assert_cmpstr(error->message, ==, "exec: \"/bin/missing\": stat /bin/missing: no such file or directory");
+    g_assert_cmpstr(error->message, ==,
+                    "exec: \"/bin/missing\": stat /bin/missing: no such file or directory");
 }
 
 static void test_layer(Fixture *f, gconstpointer data)
@@ -182,14 +187,17 @@ static void test_no_layer(Fixture *f, gconstpointer data)
 
 static void test_files(Fixture *f, gconstpointer data)
 {
-    static const char *const extra[] = {"10.9.8.7 backend", NULL}, *const dns[] = {"192.0.2.1", NULL};
+    static const char *const extra[] = {"10.9.8.7 backend", NULL}, *const dns[] = {"192.0.2.1",
+                                                                                   NULL};
     f->options.hostname = "boxy";
     f->options.address = "10.88.0.5";
     f->options.extra_hosts = extra;
     f->options.dns = dns;
-    g_autofree char *text = run(f, "cat /etc/hosts cat /etc/hostname cat /etc/resolv.conf write /etc/hosts x");
+    g_autofree char *text =
+        run(f, "cat /etc/hosts cat /etc/hostname cat /etc/resolv.conf write /etc/hosts x");
     g_assert_true(g_str_has_prefix(text, "127.0.0.1\tlocalhost\n"));
-    g_assert_nonnull(strstr(text, "\n10.88.0.5\tboxy\n10.9.8.7 backend\nboxy\nnameserver 192.0.2.1\nok\n"));
+    g_assert_nonnull(
+        strstr(text, "\n10.88.0.5\tboxy\n10.9.8.7 backend\nboxy\nnameserver 192.0.2.1\nok\n"));
     f->options.dns = NULL;
     g_autofree char *host = NULL, *given = run(f, "cat /etc/resolv.conf");
     g_assert_null(strstr(given, "nameserver 127."));
@@ -283,10 +291,12 @@ static void test_users(Fixture *f, gconstpointer data)
     expect_user(root, "1234:77", 1234, 77, 0, "/");
     SandboxUser user;
     g_assert_false(sandbox_user_resolve(root, "ghost", &user, &error));
-    g_assert_cmpstr(error->message, ==, "unable to find user ghost: no matching entries in passwd file");
+    g_assert_cmpstr(error->message, ==,
+                    "unable to find user ghost: no matching entries in passwd file");
     g_clear_error(&error);
     g_assert_false(sandbox_user_resolve(root, "www:ghosts", &user, &error));
-    g_assert_cmpstr(error->message, ==, "unable to find group ghosts: no matching entries in group file");
+    g_assert_cmpstr(error->message, ==,
+                    "unable to find group ghosts: no matching entries in group file");
     g_clear_error(&error);
     g_assert_false(sandbox_user_resolve(root, "-1", &user, &error));
 }
