@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 typedef struct {
-    char *repo, *cache_dir, *apt_dir;
+    char *repo, *cache_dir, *apt_dir, *lockfile;
     gboolean dry_run, force;
 } Options;
 
@@ -17,6 +17,7 @@ static void options_clear(Options *options)
     g_free(options->repo);
     g_free(options->cache_dir);
     g_free(options->apt_dir);
+    g_free(options->lockfile);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Options, options_clear)
 
@@ -31,9 +32,10 @@ static void print_json(const Treefile *treefile, const ComposeResult *result, bo
     json_t *packages = json_array();
     for (unsigned i = 0; i < result->packages->len; i++) {
         const Package *package = result->packages->pdata[i];
-        json_array_append_new(packages, json_pack("{s:s, s:s, s:s, s:I}", "name", package->name,
-                                                  "version", package->version, "arch", package->arch,
-                                                  "size", (json_int_t)package->size));
+        json_array_append_new(packages,
+                              json_pack("{s:s, s:s, s:s, s:I}", "name", package->name, "version",
+                                        package->version, "arch", package->arch, "size",
+                                        (json_int_t)package->size));
     }
     json_t *document =
         json_pack("{s:s, s:s, s:s?, s:s?, s:b, s:o}", "schema", "atomic.compose.tree/1", "ref",
@@ -58,7 +60,8 @@ static void print_packages(const ComposeResult *result)
 /* The commit's checksum goes to stdout, alone; people are told on stderr. */
 static int report(const Treefile *treefile, const ComposeResult *result)
 {
-    const char *space = result->version ? " " : "", *version = result->version ? result->version : "";
+    const char *space = result->version ? " " : "",
+               *version = result->version ? result->version : "";
     if (result->unchanged) {
         fprintf(stderr, "No changes since %s%s(%.12s)\n", version, space, result->checksum);
         return CLI_NOTHING_TO_DO;
@@ -81,16 +84,24 @@ int cli_compose_tree(const CliCommand *command, int argc, char **argv, GError **
     g_auto(Options) options = {0};
     g_auto(CliCommon) common = {0};
     const GOptionEntry entries[] = {
-        {"repo", 0, 0, G_OPTION_ARG_FILENAME, &options.repo, "Publish to this archive repository", "DIR"},
+        {"repo", 0, 0, G_OPTION_ARG_FILENAME, &options.repo, "Publish to this archive repository",
+         "DIR"},
         {"dry-run", 0, 0, G_OPTION_ARG_NONE, &options.dry_run, "Only print the packages", NULL},
         {"force", 0, 0, G_OPTION_ARG_NONE, &options.force, "Commit although nothing changed", NULL},
-        {"cache-dir", 0, 0, G_OPTION_ARG_FILENAME, &options.cache_dir, "Keep downloads here", "DIR"},
+        {"cache-dir", 0, 0, G_OPTION_ARG_FILENAME, &options.cache_dir, "Keep downloads here",
+         "DIR"},
         {"apt-dir", 0, 0, G_OPTION_ARG_FILENAME, &options.apt_dir,
          "The host's package sources (default /etc/apt)", "DIR"},
+        {"lockfile", 0, 0, G_OPTION_ARG_FILENAME, &options.lockfile,
+         "Take the versions from this file (not supported yet)", "FILE"},
         G_OPTION_ENTRY_NULL,
     };
     if (!cli_parse(command, entries, &common, &argc, &argv, 1, 1, false, error))
         return 1;
+    if (options.lockfile) {
+        error_throw(error, ERROR_UNSUPPORTED, "not supported yet: lockfiles");
+        return 1;
+    }
     g_autoptr(Treefile) treefile = treefile_load(argv[1], error);
     if (!treefile)
         return 1;
@@ -100,9 +111,12 @@ int cli_compose_tree(const CliCommand *command, int argc, char **argv, GError **
     g_autoptr(Store) store = options.dry_run ? NULL : open_store(&common, error);
     if (!store && !options.dry_run)
         return 1;
-    const ComposeOptions compose = {.store = store, .cache_dir = options.cache_dir,
-                                    .apt_dir = options.apt_dir, .repo = options.repo,
-                                    .dry_run = options.dry_run, .force = options.force,
+    const ComposeOptions compose = {.store = store,
+                                    .cache_dir = options.cache_dir,
+                                    .apt_dir = options.apt_dir,
+                                    .repo = options.repo,
+                                    .dry_run = options.dry_run,
+                                    .force = options.force,
                                     .verbose = common.verbose};
     g_auto(ComposeResult) result = {0};
     if (!compose_tree(treefile, &compose, &result, error))

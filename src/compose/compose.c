@@ -84,11 +84,12 @@ static bool solve(const Treefile *treefile, const ComposeOptions *options, Compo
 static void hash_inputs(Compose *compose)
 {
     g_autoptr(GString) text = g_string_new("atomic " ATOMIC_VERSION " recipe " RECIPE "\n");
-    g_string_append_len(text, compose->treefile->content->str, (gssize)compose->treefile->content->len);
+    g_string_append_len(text, compose->treefile->content->str,
+                        (gssize)compose->treefile->content->len);
     for (unsigned i = 0; i < compose->packages->len; i++) {
         const Package *package = compose->packages->pdata[i];
-        g_string_append_printf(text, "\n%s %s %s %s", package->name, package->version, package->arch,
-                               digest_hex(&package->sha256).text);
+        g_string_append_printf(text, "\n%s %s %s %s", package->name, package->version,
+                               package->arch, digest_hex(&package->sha256).text);
     }
     Digest digest;
     hash_sha256(text->str, text->len, &digest);
@@ -261,7 +262,8 @@ static bool load_parts(Compose *compose, GError **error)
         g_ptr_array_add(imports, import);
         g_ptr_array_add(downloads, import->download);
     }
-    fprintf(stderr, "Packages: %u, unpacked before: %u\n", compose->packages->len, compose->parts->len);
+    fprintf(stderr, "Packages: %u, unpacked before: %u\n", compose->packages->len,
+            compose->parts->len);
     if (!package_fetch(downloads, "packages", compose->options->fetch, compose->options->fetch_data,
                        error))
         return false;
@@ -302,8 +304,8 @@ static uint64_t find_epoch(const Compose *compose)
 static bool make_tree(Compose *compose, uint64_t epoch, GError **error)
 {
     Rootfs *rootfs = &compose->rootfs;
-    const ConfigureOptions options = {.epoch = epoch, .work = compose->options->cache_dir,
-                                      .verbose = compose->options->verbose};
+    const ConfigureOptions options = {
+        .epoch = epoch, .work = compose->options->cache_dir, .verbose = compose->options->verbose};
     if (!merge_parts(rootfs, compose->parts, compose->treefile->documentation, error) ||
         !dpkg_db_write(rootfs, compose->parts, error))
         return false;
@@ -314,8 +316,7 @@ static bool make_tree(Compose *compose, uint64_t epoch, GError **error)
 
 static GVariant *commit_metadata(const Compose *compose)
 {
-    g_autoptr(GPtrArray) list =
-        g_ptr_array_new_with_free_func((GDestroyNotify)ostree_package_free);
+    g_autoptr(GPtrArray) list = g_ptr_array_new_with_free_func((GDestroyNotify)ostree_package_free);
     for (unsigned i = 0; i < compose->packages->len; i++) {
         const Package *package = compose->packages->pdata[i];
         g_ptr_array_add(list, ostree_package_new(package->name, package->version, package->arch));
@@ -327,7 +328,8 @@ static GVariant *commit_metadata(const Compose *compose)
     g_variant_builder_add(&builder, "{sv}", "atomic.pkglist", ostree_packages_variant(list));
     if (compose->kernel) {
         g_variant_builder_add(&builder, "{sv}", "ostree.bootable", g_variant_new_boolean(true));
-        g_variant_builder_add(&builder, "{sv}", "ostree.linux", g_variant_new_string(compose->kernel));
+        g_variant_builder_add(&builder, "{sv}", "ostree.linux",
+                              g_variant_new_string(compose->kernel));
     }
     return g_variant_builder_end(&builder);
 }
@@ -335,6 +337,7 @@ static GVariant *commit_metadata(const Compose *compose)
 static bool commit(Compose *compose, uint64_t epoch, ComposeResult *result, GError **error)
 {
     g_autofree char *version = next_version(compose);
+    fprintf(stderr, "Committing %s\n", compose->treefile->ref);
     const OstreeCommitOptions options = {
         .ref = compose->treefile->ref,
         .version = version,
@@ -376,8 +379,8 @@ static bool publish(const Treefile *treefile, const ComposeOptions *options, GEr
     return true;
 }
 
-bool compose_tree(const Treefile *treefile, const ComposeOptions *options, ComposeResult *out_result,
-                  GError **error)
+bool compose_tree(const Treefile *treefile, const ComposeOptions *options,
+                  ComposeResult *out_result, GError **error)
 {
     g_auto(ComposeResult) result = {0};
     g_auto(Compose) compose = {.treefile = treefile, .options = options};

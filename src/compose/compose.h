@@ -34,17 +34,17 @@
 typedef struct {
     char *path;
     char *ref;
-    char **repos;            /* only "host" */
-    char **suites;           /* NULL: all of the host's sources */
+    char **repos;  /* only "host" */
+    char **suites; /* NULL: all of the host's sources */
     char **packages;
     char **exclude_packages;
-    bool recommends;         /* default no */
-    bool documentation;      /* default yes */
-    char *version;           /* or: */
-    char *version_prefix;    /* "12": 12, 12.1, 12.2… */
-    char **remove_files;     /* paths or glob patterns */
-    char **postprocess;      /* shell scripts, run in the tree after configuration */
-    GString *content;        /* of all files read, for the input hash */
+    bool recommends;      /* default no */
+    bool documentation;   /* default yes */
+    char *version;        /* or: */
+    char *version_prefix; /* "12": 12, 12.1, 12.2… */
+    char **remove_files;  /* paths or glob patterns */
+    char **postprocess;   /* shell scripts, run in the tree after configuration */
+    GString *content;     /* of all files read, for the input hash */
 } Treefile;
 
 /* YAML or JSON. Errors name file, line and key. Included files' lists come first; their scalars lose. */
@@ -56,19 +56,19 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Treefile, treefile_free)
 
 typedef struct {
     Store *store;
-    const char *cache_dir;   /* downloads */
-    const char *apt_dir;     /* NULL: /etc/apt */
-    const char *keyrings;    /* NULL: /usr/share/keyrings */
-    PackageFetchFunc fetch;  /* NULL: over the network */
+    const char *cache_dir;  /* downloads */
+    const char *apt_dir;    /* NULL: /etc/apt */
+    const char *keyrings;   /* NULL: /usr/share/keyrings */
+    PackageFetchFunc fetch; /* NULL: over the network */
     void *fetch_data;
-    const char *repo;        /* archive repository to publish to; NULL: none */
-    bool dry_run;            /* solve only */
-    bool force;              /* commit even when nothing changed */
-    bool verbose;            /* what the maintainer scripts say goes to stderr */
+    const char *repo; /* archive repository to publish to; NULL: none */
+    bool dry_run;     /* solve only */
+    bool force;       /* commit even when nothing changed */
+    bool verbose;     /* what the maintainer scripts say goes to stderr */
 } ComposeOptions;
 
 typedef struct {
-    GPtrArray *packages;     /* const Package *, by name; live as long as `universe` */
+    GPtrArray *packages; /* const Package *, by name; live as long as `universe` */
     PackageUniverse *universe;
     char *checksum, *version; /* of the commit; of the one before when `unchanged` */
     bool unchanged;
@@ -77,5 +77,5 @@ void compose_result_clear(ComposeResult *result);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(ComposeResult, compose_result_clear)
 
 /* Progress goes to stderr. Needs root (the sandbox does), except for dry_run. */
-bool compose_tree(const Treefile *treefile, const ComposeOptions *options, ComposeResult *out_result,
-                  GError **error);
+bool compose_tree(const Treefile *treefile, const ComposeOptions *options,
+                  ComposeResult *out_result, GError **error);

@@ -31,6 +31,7 @@ static const char configure_tail[] =
     "    for kernel in /boot/vmlinuz-*; do\n"
     "        [ -e \"$kernel\" ] || continue\n"
     "        version=${kernel#/boot/vmlinuz-}\n"
+    "        echo \"Making the initramfs of $version\"\n"
     "        mkinitramfs -o \"/boot/initrd.img-$version\" \"$version\"\n"
     "    done\n"
     "fi\n";
@@ -49,7 +50,8 @@ static void append_preinst(GString *script, const Part *part)
                            part->package->name, part->package->arch, part->info_name);
 }
 
-static bool write_scripts(Rootfs *rootfs, GPtrArray *parts, char *const *postprocess, GError **error)
+static bool write_scripts(Rootfs *rootfs, GPtrArray *parts, char *const *postprocess,
+                          GError **error)
 {
     g_autoptr(GString) script = g_string_new(configure_head);
     for (unsigned pass = 0; pass < 2; pass++)
@@ -102,10 +104,18 @@ static bool run_script(Store *store, const Digest *image, int writable_fd, const
     g_autofree char *path = g_strdup_printf("/" SCRIPTS_DIR "/%s", name);
     const char *const argv[] = {path, NULL};
     const char *const env[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                               "HOME=/root", "LC_ALL=C.UTF-8", "TZ=UTC0",
-                               "DEBIAN_FRONTEND=noninteractive", "DEBCONF_NONINTERACTIVE_SEEN=true",
-                               "DEBCONF_NOWARNINGS=yes", "INITRD=No", "PERL_HASH_SEED=0",
-                               "PYTHONDONTWRITEBYTECODE=1", "SYSTEMD_OFFLINE=1", epoch, NULL};
+                               "HOME=/root",
+                               "LC_ALL=C.UTF-8",
+                               "TZ=UTC0",
+                               "DEBIAN_FRONTEND=noninteractive",
+                               "DEBCONF_NONINTERACTIVE_SEEN=true",
+                               "DEBCONF_NOWARNINGS=yes",
+                               "INITRD=No",
+                               "PERL_HASH_SEED=0",
+                               "PYTHONDONTWRITEBYTECODE=1",
+                               "SYSTEMD_OFFLINE=1",
+                               epoch,
+                               NULL};
     RuntimeCommand command;
     runtime_command_init(&command);
     command.argv = argv;
@@ -126,8 +136,8 @@ static bool run_script(Store *store, const Digest *image, int writable_fd, const
     if (status == 0)
         return true;
     g_autofree char *said = options->verbose ? g_strdup("") : tail(log_fd);
-    return error_throw(error, ERROR_FAILED, "the script '%s' failed with exit status %d%s", name, status,
-                       said);
+    return error_throw(error, ERROR_FAILED, "the script '%s' failed with exit status %d%s", name,
+                       status, said);
 }
 
 static bool apply_upper(Rootfs *rootfs, int writable_fd, GError **error)
@@ -139,21 +149,32 @@ static bool apply_upper(Rootfs *rootfs, int writable_fd, GError **error)
     return layer && store_txn_flush(rootfs->txn, error) && tree_apply(rootfs->tree, layer, error);
 }
 
-static bool run_all(Rootfs *rootfs, int writable_fd, char *const *postprocess,
+static bool run_all(Rootfs *rootfs, const Digest *image, int writable_fd, char *const *postprocess,
                     const ConfigureOptions *options, GError **error)
 {
-    Digest image;
-    if (!store_commit_image(rootfs->txn, rootfs->tree, &image, error))
-        return false;
     Store *store = store_txn_store(rootfs->txn);
-    if (!run_script(store, &image, writable_fd, "configure", options, error))
+    if (!run_script(store, image, writable_fd, "configure", options, error))
         return false;
     for (unsigned i = 0; postprocess && postprocess[i]; i++) {
         g_autofree char *name = g_strdup_printf("postprocess-%u", i);
-        if (!run_script(store, &image, writable_fd, name, options, error))
+        if (!run_script(store, image, writable_fd, name, options, error))
             return false;
     }
     return apply_upper(rootfs, writable_fd, error);
+}
+
+/* The image that the scripts run over has a name while they do; one that a killed compose left is replaced. */
+static bool run_over_image(Rootfs *rootfs, int writable_fd, char *const *postprocess,
+                           const ConfigureOptions *options, GError **error)
+{
+    Digest image;
+    Store *store = store_txn_store(rootfs->txn);
+    g_autofree char *ref = g_strconcat("compose/", options->name, NULL);
+    if (!store_commit_image(rootfs->txn, rootfs->tree, &image, error) ||
+        !store_set_ref(store, STORE_IMAGES, ref, digest_hex(&image).text, error))
+        return false;
+    bool ok = run_all(rootfs, &image, writable_fd, postprocess, options, error);
+    return store_remove_ref(store, STORE_IMAGES, ref, ok ? error : NULL) && ok;
 }
 
 bool configure(Rootfs *rootfs, GPtrArray *parts, char *const *postprocess,
@@ -165,7 +186,7 @@ bool configure(Rootfs *rootfs, GPtrArray *parts, char *const *postprocess,
     if (!g_mkdtemp_full(dir, 0700))
         return error_throw_errno(error, "cannot create a directory in '%s'", options->work);
     _autofd int writable_fd = file_open_dir_at(AT_FDCWD, dir, error);
-    bool ok = writable_fd >= 0 && run_all(rootfs, writable_fd, postprocess, options, error);
+    bool ok = writable_fd >= 0 && run_over_image(rootfs, writable_fd, postprocess, options, error);
     GError *leftover = NULL;
     if (!file_remove_all_at(AT_FDCWD, dir, &leftover)) {
         if (ok)

@@ -29,8 +29,7 @@ typedef struct {
 static void list_paths(const Part *part, const TreeNode *dir, GString *path, GString *list)
 {
     TreeNode *child;
-    TREE_EACH_CHILD(dir, child)
-    {
+    TREE_EACH_CHILD (dir, child) {
         if (!dir->parent && strcmp(child->name, PACKAGE_CONTROL_DIR) == 0)
             continue;
         size_t length = path->len;
@@ -56,8 +55,7 @@ static bool copy_members(Database *database, const Part *part, GError **error)
     TreeNode *member;
     Tree *tree = database->rootfs->tree;
     TreeNode *info = tree_lookup(tree, ADMIN_DIR "info");
-    TREE_EACH_CHILD(tree_lookup(part->tree, PACKAGE_CONTROL_DIR), member)
-    {
+    TREE_EACH_CHILD (tree_lookup(part->tree, PACKAGE_CONTROL_DIR), member) {
         if (strcmp(member->name, "control") == 0 || *member->name == '.')
             continue;
         g_autofree char *name = g_strdup_printf("%s.%s", part->info_name, member->name);
@@ -76,7 +74,8 @@ static void add_interest(Database *database, const Part *part, const char *trigg
 {
     const char *suffix = await ? "" : "/noawait";
     if (*trigger == '/') {
-        g_string_append_printf(database->file_triggers, "%s %s%s\n", trigger, part->info_name, suffix);
+        g_string_append_printf(database->file_triggers, "%s %s%s\n", trigger, part->info_name,
+                               suffix);
         return;
     }
     GString *lines = g_hash_table_lookup(database->triggers, trigger);
@@ -182,8 +181,8 @@ static bool append_status(Database *database, const Part *part, GError **error)
 
 static bool write_empty_files(Rootfs *rootfs, GError **error)
 {
-    static const char *const names[] = {"available", "diversions", "statoverride", "lock",
-                                        "triggers/Lock", "triggers/Unincorp"};
+    static const char *const names[] = {"available", "diversions",    "statoverride",
+                                        "lock",      "triggers/Lock", "triggers/Unincorp"};
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         g_autofree char *path = g_strconcat(ADMIN_DIR, names[i], NULL);
         if (!rootfs_write_text(rootfs, path, 0644, "", error))
@@ -199,8 +198,8 @@ bool dpkg_db_write(Rootfs *rootfs, GPtrArray *parts, GError **error)
     g_autoptr(GString) file_triggers = g_string_new(NULL);
     g_autoptr(GHashTable) triggers =
         g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_lines);
-    Database database = {.rootfs = rootfs, .status = status, .file_triggers = file_triggers,
-                         .triggers = triggers};
+    Database database = {
+        .rootfs = rootfs, .status = status, .file_triggers = file_triggers, .triggers = triggers};
     if (!write_empty_files(rootfs, error))
         return false;
     for (unsigned i = 0; i < parts->len; i++) {

@@ -40,14 +40,10 @@ static const struct {
     const char *path, *target, *var; /* var: what it becomes, NULL: its content is dropped */
     uint32_t mode;
 } moved[] = {
-    {"home", "var/home", "var/home", 0755},
-    {"root", "var/roothome", "var/roothome", 0700},
-    {"srv", "var/srv", "var/srv", 0755},
-    {"mnt", "var/mnt", "var/mnt", 0755},
-    {"opt", "var/opt", "var/opt", 0755},
-    {"usr/local", "../var/usrlocal", "var/usrlocal", 0755},
-    {"media", "run/media", NULL, 0},
-    {"ostree", "sysroot/ostree", NULL, 0},
+    {"home", "var/home", "var/home", 0755}, {"root", "var/roothome", "var/roothome", 0700},
+    {"srv", "var/srv", "var/srv", 0755},    {"mnt", "var/mnt", "var/mnt", 0755},
+    {"opt", "var/opt", "var/opt", 0755},    {"usr/local", "../var/usrlocal", "var/usrlocal", 0755},
+    {"media", "run/media", NULL, 0},        {"ostree", "sysroot/ostree", NULL, 0},
 };
 
 static const char *const empty_dirs[] = {"boot", "dev", "proc", "run", "sys", "sysroot"};
@@ -63,8 +59,7 @@ typedef struct {
 static void match_below(Matcher *matcher, TreeNode *dir, GString *path)
 {
     TreeNode *child;
-    TREE_EACH_CHILD(dir, child)
-    {
+    TREE_EACH_CHILD (dir, child) {
         size_t length = path->len;
         g_string_append_printf(path, "%s%s", length ? "/" : "", child->name);
         if (fnmatch(matcher->pattern, path->str, 0) == 0)
@@ -120,8 +115,7 @@ static bool finish_kernel(Rootfs *rootfs, char **out_kernel, GError **error)
     g_autofree char *kernel = NULL;
     if (!boot || !S_ISDIR(boot->inode->mode))
         return true;
-    TREE_EACH_CHILD(boot, child)
-    {
+    TREE_EACH_CHILD (boot, child) {
         if (!g_str_has_prefix(child->name, prefix) || !S_ISREG(child->inode->mode))
             continue;
         if (kernel)
@@ -217,6 +211,6 @@ bool finish(Rootfs *rootfs, char *const *remove_files, char **out_kernel, GError
     /* empty: systemd makes one at the first boot */
     return rootfs_write_text(rootfs, "etc/machine-id", 0444, "", error) &&
            finish_kernel(rootfs, out_kernel, error) && move_to_var(rootfs, error) &&
-           move_dpkg(rootfs, error) && finish_var(rootfs, error) && finish_toplevel(rootfs, error) &&
-           tree_walk(rootfs->tree, zero_time, NULL, error);
+           move_dpkg(rootfs, error) && finish_var(rootfs, error) &&
+           finish_toplevel(rootfs, error) && tree_walk(rootfs->tree, zero_time, NULL, error);
 }

@@ -10,7 +10,8 @@
 
 #include <string.h>
 
-static const char *const merged_dirs[] = {"bin", "sbin", "lib", "lib32", "lib64", "libo32", "libx32"};
+static const char *const merged_dirs[] = {"bin",   "sbin",   "lib",   "lib32",
+                                          "lib64", "libo32", "libx32"};
 
 typedef struct {
     Rootfs *rootfs;
@@ -79,7 +80,8 @@ static bool merge_file(Merger *merger, const TreeNode *from, TreeNode *to_dir, G
     /* a link where another package has a directory: dpkg keeps the directory */
     if (S_ISDIR(old->inode->mode))
         return S_ISLNK(from->inode->mode) ||
-               error_throw(error, ERROR_INVALID, "the package '%s' has a file where a directory is: '%s'",
+               error_throw(error, ERROR_INVALID,
+                           "the package '%s' has a file where a directory is: '%s'",
                            merger->part->package->name, merger->path->str);
     /* our own links (/bin) and links that several packages share */
     if (S_ISLNK(old->inode->mode) && S_ISLNK(from->inode->mode) &&
@@ -113,7 +115,8 @@ static bool merge_dir(Merger *merger, const TreeNode *from, TreeNode *to_dir, GE
         tree_copy_metadata(tree, to->inode, from->inode);
     }
     if (!S_ISDIR(to->inode->mode))
-        return error_throw(error, ERROR_INVALID, "the package '%s' has a directory where a file is: '%s'",
+        return error_throw(error, ERROR_INVALID,
+                           "the package '%s' has a directory where a file is: '%s'",
                            merger->part->package->name, merger->path->str);
     return merge_children(merger, from, to, error);
 }
@@ -121,8 +124,7 @@ static bool merge_dir(Merger *merger, const TreeNode *from, TreeNode *to_dir, GE
 static bool merge_children(Merger *merger, const TreeNode *from, TreeNode *to, GError **error)
 {
     TreeNode *child;
-    TREE_EACH_CHILD(from, child)
-    {
+    TREE_EACH_CHILD (from, child) {
         if (!from->parent && strcmp(child->name, PACKAGE_CONTROL_DIR) == 0)
             continue;
         size_t length = merger->path->len;
@@ -157,7 +159,10 @@ static bool merge_part(Rootfs *rootfs, Part *part, bool documentation, GError **
 {
     g_autoptr(GHashTable) links = g_hash_table_new(NULL, NULL);
     g_autoptr(GString) path = g_string_new(NULL);
-    Merger merger = {.rootfs = rootfs, .part = part, .links = links, .path = path,
+    Merger merger = {.rootfs = rootfs,
+                     .part = part,
+                     .links = links,
+                     .path = path,
                      .documentation = documentation};
     return merge_children(&merger, tree_root(part->tree), tree_root(rootfs->tree), error);
 }

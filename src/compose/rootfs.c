@@ -32,7 +32,8 @@ static TreeNode *parent_dir(Rootfs *rootfs, const char *path, char **out_name, G
 {
     g_autofree char *dir = g_path_get_dirname(path);
     *out_name = g_path_get_basename(path);
-    TreeNode *node = strcmp(dir, ".") == 0 ? tree_root(rootfs->tree) : tree_resolve(rootfs->tree, dir);
+    TreeNode *node =
+        strcmp(dir, ".") == 0 ? tree_root(rootfs->tree) : tree_resolve(rootfs->tree, dir);
     return node ? node : tree_ensure_dir(rootfs->tree, dir, error);
 }
 
@@ -65,7 +66,8 @@ bool rootfs_write(Rootfs *rootfs, const char *path, uint32_t mode, const void *d
     return true;
 }
 
-bool rootfs_write_text(Rootfs *rootfs, const char *path, uint32_t mode, const char *text, GError **error)
+bool rootfs_write_text(Rootfs *rootfs, const char *path, uint32_t mode, const char *text,
+                       GError **error)
 {
     return rootfs_write(rootfs, path, mode, text, strlen(text), error);
 }

@@ -17,7 +17,8 @@ char *rootfs_read(const Rootfs *rootfs, const TreeNode *node, size_t *out_size, 
 /* Replaces or makes a file; missing parents are made. Root's, mtime 0. */
 bool rootfs_write(Rootfs *rootfs, const char *path, uint32_t mode, const void *data, size_t size,
                   GError **error);
-bool rootfs_write_text(Rootfs *rootfs, const char *path, uint32_t mode, const char *text, GError **error);
+bool rootfs_write_text(Rootfs *rootfs, const char *path, uint32_t mode, const char *text,
+                       GError **error);
 /* Replaces whatever is there by a link, or an empty directory. */
 bool rootfs_symlink(Rootfs *rootfs, const char *path, const char *target, GError **error);
 bool rootfs_empty_dir(Rootfs *rootfs, const char *path, uint32_t mode, GError **error);
@@ -55,9 +56,11 @@ bool dpkg_db_write(Rootfs *rootfs, GPtrArray *parts, GError **error);
 #define SCRIPTS_DIR "var/lib/atomic-compose"
 
 typedef struct {
-    uint64_t epoch;      /* SOURCE_DATE_EPOCH of what scripts make */
-    const char *work;    /* an existing directory; what is made in it is removed again */
-    bool verbose;        /* the scripts' output goes to stderr as it comes */
+    const char
+        *name; /* of the branch: what is mounted is kept from the garbage collection under it */
+    uint64_t epoch;   /* SOURCE_DATE_EPOCH of what scripts make */
+    const char *work; /* an existing directory; what is made in it is removed again */
+    bool verbose;     /* the scripts' output goes to stderr as it comes */
 } ConfigureOptions;
 
 /* compose/configure.c: runs the preinst scripts, `dpkg --configure -a`, the initramfs generator and the treefile's

@@ -40,8 +40,8 @@ static const struct Key {
 /* What reading one treefile with its includes shares. */
 typedef struct {
     Treefile *treefile;
-    GHashTable *seen;  /* canonical paths */
-    const char *path;  /* of the file at hand */
+    GHashTable *seen; /* canonical paths */
+    const char *path; /* of the file at hand */
     yaml_document_t *document;
 } Reader;
 
@@ -61,17 +61,18 @@ void treefile_free(Treefile *treefile)
     g_free(treefile);
 }
 
-static bool throw_at(const Reader *reader, const yaml_node_t *node, GError **error, const char *format,
-                     ...) _printf(4, 5);
+static bool throw_at(const Reader *reader, const yaml_node_t *node, GError **error,
+                     const char *format, ...) _printf(4, 5);
 
-static bool throw_at(const Reader *reader, const yaml_node_t *node, GError **error, const char *format,
-                     ...)
+static bool throw_at(const Reader *reader, const yaml_node_t *node, GError **error,
+                     const char *format, ...)
 {
     va_list args;
     va_start(args, format);
     g_autofree char *text = g_strdup_vprintf(format, args);
     va_end(args);
-    return error_throw(error, ERROR_INVALID, "%s:%zu: %s", reader->path, node->start_mark.line + 1, text);
+    return error_throw(error, ERROR_INVALID, "%s:%zu: %s", reader->path, node->start_mark.line + 1,
+                       text);
 }
 
 static const char *scalar(const yaml_node_t *node)
@@ -110,8 +111,8 @@ static bool add_element(const Reader *reader, const struct Key *key, const yaml_
 }
 
 /* Appends to what the list has already. */
-static bool read_list(const Reader *reader, const struct Key *key, const yaml_node_t *node, char ***list,
-                      GError **error)
+static bool read_list(const Reader *reader, const struct Key *key, const yaml_node_t *node,
+                      char ***list, GError **error)
 {
     g_autoptr(GPtrArray) elements = g_ptr_array_new_with_free_func(g_free);
     for (char **old = *list; old && *old; old++)
@@ -133,7 +134,8 @@ static bool read_list(const Reader *reader, const struct Key *key, const yaml_no
     return true;
 }
 
-static bool read_value(Reader *reader, const struct Key *key, const yaml_node_t *node, GError **error)
+static bool read_value(Reader *reader, const struct Key *key, const yaml_node_t *node,
+                       GError **error)
 {
     void *field = (char *)reader->treefile + key->offset;
     switch (key->type) {
@@ -174,8 +176,8 @@ static bool read_include(Reader *reader, const yaml_node_t *node, GError **error
 
 static bool read_mapping(Reader *reader, const yaml_node_t *root, bool includes, GError **error)
 {
-    for (yaml_node_pair_t *pair = root->data.mapping.pairs.start; pair < root->data.mapping.pairs.top;
-         pair++) {
+    for (yaml_node_pair_t *pair = root->data.mapping.pairs.start;
+         pair < root->data.mapping.pairs.top; pair++) {
         const yaml_node_t *name = yaml_document_get_node(reader->document, pair->key);
         const yaml_node_t *value = yaml_document_get_node(reader->document, pair->value);
         const struct Key *key = NULL;
@@ -197,8 +199,8 @@ static bool read_document(Reader *reader, GError **error)
 {
     const yaml_node_t *root = yaml_document_get_root_node(reader->document);
     if (!root || root->type != YAML_MAPPING_NODE)
-        return error_throw(error, ERROR_INVALID, "'%s' is no treefile: it must be a mapping of keys",
-                           reader->path);
+        return error_throw(error, ERROR_INVALID,
+                           "'%s' is no treefile: it must be a mapping of keys", reader->path);
     /* what is included comes first: its lists are continued, its scalars overruled */
     return read_mapping(reader, root, true, error) && read_mapping(reader, root, false, error);
 }
@@ -218,7 +220,9 @@ static bool read_file(Reader *parent, const char *path, GError **error)
     yaml_parser_set_input_string(&parser, (const unsigned char *)text, size);
     bool ok = yaml_parser_load(&parser, &document);
     if (ok) {
-        Reader reader = {.treefile = parent->treefile, .seen = parent->seen, .path = path,
+        Reader reader = {.treefile = parent->treefile,
+                         .seen = parent->seen,
+                         .path = path,
                          .document = &document};
         ok = read_document(&reader, error);
         yaml_document_delete(&document);
@@ -237,8 +241,10 @@ static bool check(const Treefile *treefile, GError **error)
     if (!treefile->packages || !treefile->packages[0])
         return error_throw(error, ERROR_INVALID, "'%s' names no packages", treefile->path);
     if (!treefile->repos || !treefile->repos[0])
-        return error_throw(error, ERROR_INVALID, "'%s' names no repos\nhint: 'repos: [host]' means this "
-                           "machine's own configured repositories", treefile->path);
+        return error_throw(error, ERROR_INVALID,
+                           "'%s' names no repos\nhint: 'repos: [host]' means this "
+                           "machine's own configured repositories",
+                           treefile->path);
     for (char **repo = treefile->repos; *repo; repo++)
         if (strcmp(*repo, "host") != 0)
             return error_throw(error, ERROR_UNSUPPORTED,

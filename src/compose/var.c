@@ -11,8 +11,8 @@
 #define FACTORY "usr/share/factory/"
 
 /* Emptied of files, their directories stay. */
-static const char *const dropped[] = {"var/cache", "var/log", "var/backups", "var/tmp",
-                                      "var/lib/apt/lists", "var/lib/dbus"};
+static const char *const dropped[] = {"var/cache", "var/log",           "var/backups",
+                                      "var/tmp",   "var/lib/apt/lists", "var/lib/dbus"};
 
 /* Spaces, quotes and what a line can't hold, C-escaped; '%' would begin a specifier. */
 static void append_path(GString *out, const char *path)
@@ -49,7 +49,8 @@ static bool empty_file(Emptier *emptier, TreeNode *node, const char *path, GErro
     g_autofree char *factory = g_strconcat(FACTORY, path + 1, NULL);
     g_string_append(emptier->lines, "C ");
     append_path(emptier->lines, path);
-    g_string_append_printf(emptier->lines, " %04o %u %u - /", inode->mode & 07777, inode->uid, inode->gid);
+    g_string_append_printf(emptier->lines, " %04o %u %u - /", inode->mode & 07777, inode->uid,
+                           inode->gid);
     append_path(emptier->lines, factory);
     g_string_append_c(emptier->lines, '\n');
     return rootfs_move(emptier->rootfs, node, factory, error);
@@ -73,11 +74,12 @@ static bool empty_node(Emptier *emptier, TreeNode *node, GError **error)
         return true;
     }
     if (!S_ISDIR(inode->mode))
-        return error_throw(error, ERROR_UNSUPPORTED, "not supported yet: a device or pipe in /var: '%s'",
-                           path);
+        return error_throw(error, ERROR_UNSUPPORTED,
+                           "not supported yet: a device or pipe in /var: '%s'", path);
     g_string_append(emptier->lines, "d ");
     append_path(emptier->lines, path);
-    g_string_append_printf(emptier->lines, " %04o %u %u -\n", inode->mode & 07777, inode->uid, inode->gid);
+    g_string_append_printf(emptier->lines, " %04o %u %u -\n", inode->mode & 07777, inode->uid,
+                           inode->gid);
     return empty_children(emptier, node, error);
 }
 

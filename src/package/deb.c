@@ -40,7 +40,8 @@ static ssize_t read_inner(void *data, void *buffer, size_t size, GError **error)
     Member *member = data;
     ssize_t n = archive_read_data(member->inner, buffer, size);
     if (n < 0)
-        error_throw(error, ERROR_CORRUPT, "cannot inflate: %s", archive_error_string(member->inner));
+        error_throw(error, ERROR_CORRUPT, "cannot inflate: %s",
+                    archive_error_string(member->inner));
     return n;
 }
 
@@ -55,7 +56,8 @@ static Tree *import_member(StoreTxn *txn, struct archive *outer, GError **error)
     Tree *tree = NULL;
     if (archive_read_open(member->inner, member, NULL, read_outer, NULL) != ARCHIVE_OK ||
         archive_read_next_header(member->inner, &entry) != ARCHIVE_OK)
-        error_throw(error, ERROR_CORRUPT, "cannot inflate: %s", archive_error_string(member->inner));
+        error_throw(error, ERROR_CORRUPT, "cannot inflate: %s",
+                    archive_error_string(member->inner));
     else
         tree = store_import_tar(txn, read_inner, member, false, NULL, error);
     archive_read_free(member->inner);
@@ -71,8 +73,7 @@ static bool add_control(Tree *tree, Tree *control, GError **error)
     if (!dir)
         return false;
     TreeNode *member;
-    TREE_EACH_CHILD(tree_root(control), member)
-    {
+    TREE_EACH_CHILD (tree_root(control), member) {
         const TreeInode *from = member->inode;
         if (!S_ISREG(from->mode))
             continue;
@@ -130,8 +131,8 @@ Tree *package_import(StoreTxn *txn, const Package *package, const char *path, GE
     g_autoptr(Tree) data = NULL;
     bool ok = archive_read_open_filename(outer, path, BLOCK_SIZE) == ARCHIVE_OK ||
               error_throw(error, ERROR_CORRUPT, "%s", archive_error_string(outer));
-    ok = ok && read_members(txn, outer, &control, &data, error) && add_control(data, control, error) &&
-         add_sum(data, package, error);
+    ok = ok && read_members(txn, outer, &control, &data, error) &&
+         add_control(data, control, error) && add_sum(data, package, error);
     archive_read_free(outer);
     if (!ok) {
         error_prefix(error, "cannot unpack the package '%s' %s", package->name, package->version);

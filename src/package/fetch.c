@@ -61,10 +61,10 @@ static bool verify(const PackageDownload *download, GError **error)
                            "'%s' has %" G_GUINT64_FORMAT " bytes instead of %" G_GUINT64_FORMAT,
                            download->name, size, download->size);
     if (!digest_equal(&sha256, &download->sha256))
-        return error_throw(error, ERROR_CORRUPT,
-                           "'%s' is not what the index says: its SHA-256 is %.12s… instead of %.12s…",
-                           download->name, digest_hex(&sha256).text,
-                           digest_hex(&download->sha256).text);
+        return error_throw(
+            error, ERROR_CORRUPT,
+            "'%s' is not what the index says: its SHA-256 is %.12s… instead of %.12s…",
+            download->name, digest_hex(&sha256).text, digest_hex(&download->sha256).text);
     return true;
 }
 
@@ -160,7 +160,8 @@ static Transfer *transfer_new(const PackageDownload *download, Progress *progres
 
 bool package_fetch_net(GPtrArray *downloads, const char *title, void *data, GError **error)
 {
-    Progress progress = {.title = title, .count = downloads->len, .terminal = isatty(STDERR_FILENO)};
+    Progress progress = {
+        .title = title, .count = downloads->len, .terminal = isatty(STDERR_FILENO)};
     g_autoptr(GPtrArray) transfers = g_ptr_array_new_with_free_func((GDestroyNotify)transfer_free);
     g_autoptr(NetClient) client = net_client_new(error);
     if (!client)
@@ -175,8 +176,11 @@ bool package_fetch_net(GPtrArray *downloads, const char *title, void *data, GErr
         if (!transfer)
             return false;
         g_ptr_array_add(transfers, transfer);
-        net_client_get(client, &(NetRequest){.url = download->url, .limit = download->size,
-                                             .fd = transfer->fd, .done = on_done, .user = transfer});
+        net_client_get(client, &(NetRequest){.url = download->url,
+                                             .limit = download->size,
+                                             .fd = transfer->fd,
+                                             .done = on_done,
+                                             .user = transfer});
         /* bounds the open files: each transfer has its own */
         if (!net_client_run(client, NET_IN_FLIGHT, error))
             return false;

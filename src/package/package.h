@@ -9,7 +9,7 @@
  * those for each .deb. Nothing is parsed before it is verified. Fetching is the caller's affair (a
  * PackageFetchFunc), so that tests need no network; package_fetch_net() is the real one.
  *
- * Only Debian's formats are known here so far.
+ * Only Debian's formats are known here so far; apt's preferences (pins) and proxies are not read.
  */
 #pragma once
 
@@ -39,9 +39,9 @@ GPtrArray *package_sources_load(const char *apt_dir, const char *const *suites, 
 
 typedef struct {
     char *url;
-    char *name;      /* what progress and errors call it */
-    char *path;      /* where it goes: complete and right, or not at all */
-    uint64_t size;   /* exact when has_sha256, else a limit */
+    char *name;    /* what progress and errors call it */
+    char *path;    /* where it goes: complete and right, or not at all */
+    uint64_t size; /* exact when has_sha256, else a limit */
     bool has_sha256;
     Digest sha256;
 } PackageDownload;
@@ -50,7 +50,8 @@ void package_download_free(PackageDownload *download);
 
 /* Brings every download (PackageDownload*) to its path, by temporary file and rename. Sizes and sums may be
  * left to package_fetch(), which checks them again. `title` heads the progress lines ("packages"). */
-typedef bool (*PackageFetchFunc)(GPtrArray *downloads, const char *title, void *data, GError **error);
+typedef bool (*PackageFetchFunc)(GPtrArray *downloads, const char *title, void *data,
+                                 GError **error);
 
 /* Fetches those that are not at their path yet with the right size and sum, and verifies what came.
  * ERROR_CORRUPT names the file whose bytes are not what the index says (it is removed). */
@@ -71,10 +72,10 @@ typedef struct {
 } Package;
 
 typedef struct {
-    const char *apt_dir;   /* NULL: /etc/apt */
-    const char *keyrings;  /* NULL: /usr/share/keyrings, for sources without Signed-By */
-    const char *cache_dir; /* verified indices are kept in it */
-    const char *arch;      /* NULL: this machine's */
+    const char *apt_dir;    /* NULL: /etc/apt */
+    const char *keyrings;   /* NULL: /usr/share/keyrings, for sources without Signed-By */
+    const char *cache_dir;  /* verified indices are kept in it */
+    const char *arch;       /* NULL: this machine's */
     PackageFetchFunc fetch; /* NULL: package_fetch_net */
     void *fetch_data;
 } PackageUniverseOptions;
@@ -82,8 +83,8 @@ typedef struct {
 typedef struct PackageUniverse PackageUniverse;
 
 /* Fetches and verifies the indices of the suites. Not thread-safe. ERROR_CORRUPT for a bad signature or sum. */
-PackageUniverse *package_universe_load(const char *const *suites, const PackageUniverseOptions *options,
-                                       GError **error);
+PackageUniverse *package_universe_load(const char *const *suites,
+                                       const PackageUniverseOptions *options, GError **error);
 void package_universe_free(PackageUniverse *universe);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(PackageUniverse, package_universe_free)
 const char *package_universe_arch(const PackageUniverse *universe);

@@ -64,8 +64,8 @@ static GByteArray *dearmor(const char *text)
 static bool add_keyring(GPtrArray *argv, const char *scratch, const char *text, const char *path,
                         GError **error)
 {
-    g_autofree char *content = text ? g_strdup(text)
-                                    : file_read_at(AT_FDCWD, path, KEYRING_LIMIT, NULL, error);
+    g_autofree char *content =
+        text ? g_strdup(text) : file_read_at(AT_FDCWD, path, KEYRING_LIMIT, NULL, error);
     if (!content)
         return false;
     g_autoptr(GByteArray) keys = dearmor(content);
@@ -120,8 +120,8 @@ static bool add_keyrings(GPtrArray *argv, const PackageSource *source, const cha
     if (argv->len == before && !add_keyring_dir(argv, scratch, keyrings, error))
         return false;
     if (argv->len == before)
-        return error_throw(error, ERROR_NOT_FOUND, "there is no key to verify it with in '%s' or '%s'",
-                           trusted, keyrings);
+        return error_throw(error, ERROR_NOT_FOUND,
+                           "there is no key to verify it with in '%s' or '%s'", trusted, keyrings);
     return true;
 }
 
@@ -153,7 +153,8 @@ static bool judge(const char *status, GError **error)
     if (!problem)
         return error_throw(error, ERROR_CORRUPT, "it has no valid signature");
     if (g_str_has_prefix(problem, "NO_PUBKEY "))
-        return error_throw(error, ERROR_CORRUPT, "it is signed by a key that isn't trusted here (%s)",
+        return error_throw(error, ERROR_CORRUPT,
+                           "it is signed by a key that isn't trusted here (%s)",
                            problem + strlen("NO_PUBKEY "));
     return error_throw(error, ERROR_CORRUPT, "its signing key is expired or revoked (%s)",
                        strchr(problem, ' ') + 1);
@@ -184,7 +185,8 @@ static char *verified_text(const PackageSource *source, const char *path, const 
 {
     g_autoptr(GPtrArray) argv = g_ptr_array_new_with_free_func(g_free);
     g_autofree char *output = g_build_filename(scratch, "text", NULL);
-    const char *const start[] = {"gpgv", "--status-fd", "1", "--homedir", scratch, "--output", output};
+    const char *const start[] = {"gpgv",  "--status-fd", "1",   "--homedir",
+                                 scratch, "--output",    output};
     for (size_t i = 0; i < ARRAY_SIZE(start); i++)
         g_ptr_array_add(argv, g_strdup(start[i]));
     if (!add_keyrings(argv, source, scratch, apt_dir, keyrings, error))
@@ -225,7 +227,8 @@ static bool date_is_checked(const char *scratch)
     if (fd < 0 || !spawn_start(argv, &options, &pid, NULL) || spawn_wait(pid, NULL) != 0)
         return true;
     g_autofree char *text = file_read_at(AT_FDCWD, path, 1 << 16, NULL, NULL);
-    return !text || (!strstr(text, "\"false\"") && !strstr(text, "\"0\"") && !strstr(text, "\"no\""));
+    return !text ||
+           (!strstr(text, "\"false\"") && !strstr(text, "\"0\"") && !strstr(text, "\"no\""));
 }
 
 Release *release_open(const PackageSource *source, const char *path, const char *apt_dir,
@@ -240,11 +243,12 @@ Release *release_open(const PackageSource *source, const char *path, const char 
     bool ok = release->text && (!date_is_checked(scratch) || check_date(release->text, error));
     file_remove_all_at(AT_FDCWD, scratch, NULL);
     if (!ok) {
-        error_prefix(error, "cannot use the package source '%s %s' (%s)", source->uri, source->suite,
-                     source->where);
+        error_prefix(error, "cannot use the package source '%s %s' (%s)", source->uri,
+                     source->suite, source->where);
         return NULL;
     }
-    g_autofree char *by_hash = control_field(release->text, strlen(release->text), "Acquire-By-Hash");
+    g_autofree char *by_hash =
+        control_field(release->text, strlen(release->text), "Acquire-By-Hash");
     release->by_hash = by_hash && g_ascii_strcasecmp(by_hash, "yes") == 0;
     return g_steal_pointer(&release);
 }

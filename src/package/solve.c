@@ -171,7 +171,8 @@ static bool throw_problems(Solver *solver, GError **error)
         g_autoptr(GHashTable) said = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         for (int i = 0; i < rules.count; i++) {
             Id source, target, dep;
-            SolverRuleinfo type = solver_ruleinfo(solver, rules.elements[i], &source, &target, &dep);
+            SolverRuleinfo type =
+                solver_ruleinfo(solver, rules.elements[i], &source, &target, &dep);
             /* that what is wanted is wanted explains nothing */
             if (type == SOLVER_RULE_JOB && rules.count > 1)
                 continue;

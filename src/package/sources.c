@@ -106,7 +106,8 @@ static bool parse_list(Parser *parser, const char *text, GError **error)
     return true;
 }
 
-static bool parse_paragraph(Parser *parser, const char *start, size_t size, unsigned line, GError **error)
+static bool parse_paragraph(Parser *parser, const char *start, size_t size, unsigned line,
+                            GError **error)
 {
     g_autofree char *enabled = control_field(start, size, "Enabled");
     g_autofree char *types = control_field(start, size, "Types");
@@ -210,6 +211,11 @@ static bool have_suite(GPtrArray *sources, const char *suite)
 
 GPtrArray *package_sources_load(const char *apt_dir, const char *const *suites, GError **error)
 {
+    if (!g_file_test(apt_dir, G_FILE_TEST_IS_DIR))
+        return error_throw_null(error, ERROR_UNSUPPORTED,
+                                "not supported yet: package repositories other than apt's (there "
+                                "is no '%s')",
+                                apt_dir);
     g_autoptr(GPtrArray) sources =
         g_ptr_array_new_with_free_func((GDestroyNotify)package_source_free);
     g_autoptr(GPtrArray) files = list_files(apt_dir);
@@ -222,6 +228,7 @@ GPtrArray *package_sources_load(const char *apt_dir, const char *const *suites, 
     for (const char *const *suite = suites; suite && *suite; suite++)
         if (!have_suite(sources, *suite))
             return error_throw_null(error, ERROR_NOT_FOUND,
-                                    "no package source in '%s' has the suite '%s'", apt_dir, *suite);
+                                    "no package source in '%s' has the suite '%s'", apt_dir,
+                                    *suite);
     return g_steal_pointer(&sources);
 }

@@ -105,8 +105,8 @@ static char *package_key(const char *name, const char *version, const char *arch
 }
 
 /* libsolv keeps neither Essential nor Priority, and may drop paragraphs; so names find each other. */
-static bool match_solvables(PackageUniverse *universe, Repo *repo, const char *text, const char *base,
-                            GError **error)
+static bool match_solvables(PackageUniverse *universe, Repo *repo, const char *text,
+                            const char *base, GError **error)
 {
     g_autoptr(GHashTable) offsets = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     const char *cursor = text, *start;
@@ -210,8 +210,8 @@ static bool load_releases(Loader *loader, GError **error)
         g_autofree char *url = g_strdup_printf("%sdists/%s/InRelease", source->uri, source->suite);
         g_ptr_array_add(downloads, download_new(loader->dir, url, RELEASE_MAX, NULL, url));
     }
-    if (!package_fetch(downloads, "signed indices", loader->options->fetch, loader->options->fetch_data,
-                       error))
+    if (!package_fetch(downloads, "signed indices", loader->options->fetch,
+                       loader->options->fetch_data, error))
         return false;
     for (unsigned i = 0; i < loader->sources->len; i++) {
         PackageDownload *download = downloads->pdata[i];
@@ -225,8 +225,8 @@ static bool load_releases(Loader *loader, GError **error)
 }
 
 /* The best form of one component's index; false with ERROR_NOT_FOUND. */
-static PackageDownload *choose_index(Loader *loader, unsigned i, const char *component, const char *arch,
-                                     GError **error)
+static PackageDownload *choose_index(Loader *loader, unsigned i, const char *component,
+                                     const char *arch, GError **error)
 {
     static const char *const forms[] = {".xz", ".gz", ""};
     Release *release = loader->releases->pdata[i];
@@ -246,8 +246,8 @@ static PackageDownload *choose_index(Loader *loader, unsigned i, const char *com
     }
     const PackageSource *source = loader->sources->pdata[i];
     return error_throw_null(error, ERROR_NOT_FOUND,
-                            "the suite '%s' (%s) has no package index for '%s' on %s", source->suite,
-                            source->where, component, arch);
+                            "the suite '%s' (%s) has no package index for '%s' on %s",
+                            source->suite, source->where, component, arch);
 }
 
 static bool load_indices(Loader *loader, PackageUniverse *universe, GError **error)
@@ -278,8 +278,10 @@ static bool load_indices(Loader *loader, PackageUniverse *universe, GError **err
 /* Debian's name of this machine's architecture. */
 static char *machine_arch(void)
 {
-    static const char *const names[][2] = {{"x86_64", "amd64"},   {"aarch64", "arm64"},
-                                           {"armv7l", "armhf"},   {"i686", "i386"},
+    static const char *const names[][2] = {{"x86_64", "amd64"},
+                                           {"aarch64", "arm64"},
+                                           {"armv7l", "armhf"},
+                                           {"i686", "i386"},
                                            {"ppc64le", "ppc64el"}};
     struct utsname name;
     uname(&name);
@@ -289,8 +291,8 @@ static char *machine_arch(void)
     return g_strdup(name.machine);
 }
 
-PackageUniverse *package_universe_load(const char *const *suites, const PackageUniverseOptions *options,
-                                       GError **error)
+PackageUniverse *package_universe_load(const char *const *suites,
+                                       const PackageUniverseOptions *options, GError **error)
 {
     g_auto(Loader) loader = {
         .options = options,

@@ -65,11 +65,12 @@ static void test_treefile(Fixture *fixture, const void *data)
     g_autofree char *base = write_treefile(fixture, "base.yaml",
                                            "repos: [host]\npackages: [one two]\nref: base\n"
                                            "documentation: false\n");
-    g_autofree char *path = write_treefile(fixture, "host.yaml",
-                                           "# comment\ninclude: base.yaml\nref: a/b\nsuites:\n  - stable\n"
-                                           "packages:\n  - three\n  - four five\nrecommends: true\n"
-                                           "automatic-version-prefix: \"12\"\npostprocess:\n  - |\n"
-                                           "    #!/bin/sh\n    true\n");
+    g_autofree char *path =
+        write_treefile(fixture, "host.yaml",
+                       "# comment\ninclude: base.yaml\nref: a/b\nsuites:\n  - stable\n"
+                       "packages:\n  - three\n  - four five\nrecommends: true\n"
+                       "automatic-version-prefix: \"12\"\npostprocess:\n  - |\n"
+                       "    #!/bin/sh\n    true\n");
     g_autoptr(GError) error = NULL;
     g_autoptr(Treefile) treefile = treefile_load(path, &error);
     g_assert_no_error(error);
@@ -102,9 +103,11 @@ static void test_treefile_bad(Fixture *fixture, const void *data)
         const char *words;
     } cases[] = {
         {"ref: a\npakages: [x]\n", ERROR_INVALID, "bad.yaml:2: unknown key 'pakages'"},
-        {"ref: a\nrecommends: maybe\n", ERROR_INVALID, "bad.yaml:2: 'recommends' must be true or false"},
+        {"ref: a\nrecommends: maybe\n", ERROR_INVALID,
+         "bad.yaml:2: 'recommends' must be true or false"},
         {"ref: [a]\n", ERROR_INVALID, "bad.yaml:1: 'ref' must be a string"},
-        {"packages:\n  - {a: b}\n", ERROR_INVALID, "bad.yaml:2: 'packages' must be a list of strings"},
+        {"packages:\n  - {a: b}\n", ERROR_INVALID,
+         "bad.yaml:2: 'packages' must be a list of strings"},
         {"ref: a\n  b: c\n", ERROR_INVALID, "bad.yaml:2: "},
         {"- a\n", ERROR_INVALID, "must be a mapping"},
         {"", ERROR_INVALID, "must be a mapping"},
@@ -133,7 +136,8 @@ static void add_file(Rootfs *rootfs, const char *path, const char *content)
 }
 
 /* files: "PATH CONTENT" …, NULL. A path that ends in a slash is a directory. */
-static Part *add_part(Fixture *fixture, const char *name, const char *fields, const char *const *files)
+static Part *add_part(Fixture *fixture, const char *name, const char *fields,
+                      const char *const *files)
 {
     Package *package = g_new0(Package, 1);
     package->name = (char *)name;
@@ -178,7 +182,8 @@ static void test_merge(Fixture *fixture, const void *data)
 {
     add_part(fixture, "a", "", (const char *const[]){"bin/sh one", "usr/share/doc/a/x doc", NULL});
     add_part(fixture, "b", "",
-             (const char *const[]){"usr/bin/tool two", "lib/b/c three", "etc/", "usr/lib64/l four", NULL});
+             (const char *const[]){"usr/bin/tool two", "lib/b/c three", "etc/", "usr/lib64/l four",
+                                   NULL});
     g_autoptr(GError) error = NULL;
     merge_parts(&fixture->rootfs, fixture->parts, false, &error);
     g_assert_no_error(error);
@@ -219,17 +224,19 @@ static void test_replaces(Fixture *fixture, const void *data)
 static void test_dpkg_db(Fixture *fixture, const void *data)
 {
     add_part(fixture, "a", "Multi-Arch: same",
-             (const char *const[]){"DEBIAN/conffiles /etc/a.conf\n", "DEBIAN/postinst #!/bin/sh\n",
-                                   "DEBIAN/triggers # x\ninterest /usr/x\ninterest-noawait t\nactivate u\n",
-                                   "etc/a.conf setting", NULL});
+             (const char *const[]){
+                 "DEBIAN/conffiles /etc/a.conf\n", "DEBIAN/postinst #!/bin/sh\n",
+                 "DEBIAN/triggers # x\ninterest /usr/x\ninterest-noawait t\nactivate u\n",
+                 "etc/a.conf setting", NULL});
     g_autoptr(GError) error = NULL;
     merge_parts(&fixture->rootfs, fixture->parts, true, &error);
     g_assert_no_error(error);
     dpkg_db_write(&fixture->rootfs, fixture->parts, &error);
     g_assert_no_error(error);
-    assert_content(fixture, "var/lib/dpkg/status",
-                   "Package: a\nStatus: install ok unpacked\nVersion: 1\nArchitecture: amd64\n"
-                   "Multi-Arch: same\nConffiles:\n /etc/a.conf 7dc22b2c6a992f0232345df41303f5ea\n\n");
+    assert_content(
+        fixture, "var/lib/dpkg/status",
+        "Package: a\nStatus: install ok unpacked\nVersion: 1\nArchitecture: amd64\n"
+        "Multi-Arch: same\nConffiles:\n /etc/a.conf 7dc22b2c6a992f0232345df41303f5ea\n\n");
     assert_content(fixture, "var/lib/dpkg/info/a:amd64.list", "/.\n/etc\n/etc/a.conf\n");
     assert_content(fixture, "var/lib/dpkg/info/a:amd64.postinst", "#!/bin/sh\n");
     assert_content(fixture, "var/lib/dpkg/triggers/File", "/usr/x a:amd64\n");
@@ -278,12 +285,19 @@ static void test_finish(Fixture *fixture, const void *data)
                    "L /var/run - - - - /run\nd /var/srv 0755 0 0 -\nd /var/usrlocal 0755 0 0 -\n"
                    "d /var/usrlocal/share 0755 0 0 -\n"
                    "C /var/usrlocal/share/x 0644 0 0 - /usr/share/factory/var/usrlocal/share/x\n");
-    static const char *const gone[] = {"etc", "strange", "boot/grub", "usr/etc/passwd-", "usr/share/doc/x",
-                                       "usr/sbin/policy-rc.d", "usr/lib/sysimage/dpkg/status-old", "var/lib"};
+    static const char *const gone[] = {"etc",
+                                       "strange",
+                                       "boot/grub",
+                                       "usr/etc/passwd-",
+                                       "usr/share/doc/x",
+                                       "usr/sbin/policy-rc.d",
+                                       "usr/lib/sysimage/dpkg/status-old",
+                                       "var/lib"};
     for (size_t i = 0; i < ARRAY_SIZE(gone); i++)
         g_assert_null(tree_lookup(fixture->rootfs.tree, gone[i]));
     g_assert_cmpstr(tree_lookup(fixture->rootfs.tree, "home")->inode->target, ==, "var/home");
-    g_assert_cmpstr(tree_lookup(fixture->rootfs.tree, "usr/local")->inode->target, ==, "../var/usrlocal");
+    g_assert_cmpstr(tree_lookup(fixture->rootfs.tree, "usr/local")->inode->target, ==,
+                    "../var/usrlocal");
     g_assert_cmpuint(tree_lookup(fixture->rootfs.tree, "tmp")->inode->mode, ==, S_IFDIR | 01777);
 }
 
@@ -301,7 +315,8 @@ static void test_two_kernels(Fixture *fixture, const void *data)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-#define CASE(name, function) g_test_add("/compose/" name, Fixture, NULL, set_up, function, tear_down)
+#define CASE(name, function)                                                                       \
+    g_test_add("/compose/" name, Fixture, NULL, set_up, function, tear_down)
     CASE("treefile", test_treefile);
     CASE("treefile-json", test_treefile_json);
     CASE("treefile-bad", test_treefile_bad);

@@ -31,7 +31,8 @@ static char *join(const char *dir, const char *name)
 static void make_repository(void)
 {
     repository = g_dir_make_tmp("atomic-test-XXXXXX", NULL);
-    g_autofree char *script = g_build_filename(g_getenv("ATOMIC_TEST_DATA"), "package", "make-repo", NULL);
+    g_autofree char *script =
+        g_build_filename(g_getenv("ATOMIC_TEST_DATA"), "package", "make-repo", NULL);
     const char *const argv[] = {"bash", script, repository, URI, NULL};
     g_autoptr(GError) error = NULL;
     spawn_run(argv, NULL, &error);
@@ -56,8 +57,7 @@ static void tear_down(Fixture *fixture, const void *data)
 static bool copy_file(const Fixture *fixture, const PackageDownload *download, GError **error)
 {
     g_assert_true(g_str_has_prefix(download->url, URI));
-    g_autofree char *from =
-        g_build_filename(repository, "repo", download->url + strlen(URI), NULL);
+    g_autofree char *from = g_build_filename(repository, "repo", download->url + strlen(URI), NULL);
     size_t size;
     g_autofree char *data = file_read_at(AT_FDCWD, from, 1 << 26, &size, error);
     if (!data)
@@ -79,8 +79,10 @@ static bool fetch(GPtrArray *downloads, const char *title, void *data, GError **
 
 static PackageUniverse *load(Fixture *fixture, GError **error)
 {
-    const PackageUniverseOptions options = {.apt_dir = fixture->apt, .keyrings = "/nonexistent",
-                                            .cache_dir = fixture->cache, .fetch = fetch,
+    const PackageUniverseOptions options = {.apt_dir = fixture->apt,
+                                            .keyrings = "/nonexistent",
+                                            .cache_dir = fixture->cache,
+                                            .fetch = fetch,
                                             .fetch_data = fixture};
     return package_universe_load(suite, &options, error);
 }
@@ -125,9 +127,10 @@ static void write_source(const Fixture *fixture, const char *name, const char *t
 
 static void test_sources(Fixture *fixture, const void *data)
 {
-    write_source(fixture, "a.list",
-                 "# comment\ndeb [arch=amd64 signed-by=/k/a.gpg] http://x/y stable main extra # end\n"
-                 "deb-src http://x/y stable main\n");
+    write_source(
+        fixture, "a.list",
+        "# comment\ndeb [arch=amd64 signed-by=/k/a.gpg] http://x/y stable main extra # end\n"
+        "deb-src http://x/y stable main\n");
     write_source(fixture, "b.sources",
                  "# a comment\nTypes: deb deb-src\nURIs: https://one/ https://two\n# inside\n"
                  "Suites: stable testing\nComponents: main\n\n"
@@ -188,12 +191,14 @@ static void test_bad_signature(Fixture *fixture, const void *data)
     fixture->spoil = "InRelease";
     g_assert_null(load(fixture, &error));
     g_assert_error(error, ERROR_DOMAIN, ERROR_CORRUPT);
-    g_assert_nonnull(strstr(error->message, "cannot use the package source 'http://repository.test/ test'"));
+    g_assert_nonnull(
+        strstr(error->message, "cannot use the package source 'http://repository.test/ test'"));
 }
 
 static void test_untrusted_key(Fixture *fixture, const void *data)
 {
-    g_autofree char *text = g_strdup_printf("deb [signed-by=%s/other.gpg] " URI " test main\n", repository);
+    g_autofree char *text =
+        g_strdup_printf("deb [signed-by=%s/other.gpg] " URI " test main\n", repository);
     write_source(fixture, "a.list", text);
     g_free(fixture->apt);
     fixture->apt = join(fixture->dir, "apt");
@@ -204,7 +209,8 @@ static void test_untrusted_key(Fixture *fixture, const void *data)
 
 static void test_armored_key(Fixture *fixture, const void *data)
 {
-    g_autofree char *text = g_strdup_printf("deb [signed-by=%s/key.asc] " URI " test main\n", repository);
+    g_autofree char *text =
+        g_strdup_printf("deb [signed-by=%s/key.asc] " URI " test main\n", repository);
     write_source(fixture, "a.list", text);
     g_free(fixture->apt);
     fixture->apt = join(fixture->dir, "apt");
@@ -237,8 +243,8 @@ static void test_bad_index(Fixture *fixture, const void *data)
 
 /* --- solving ------------------------------------------------------------------------------------------------ */
 
-static GPtrArray *solve(PackageUniverse *universe, const char *names, const char *exclude, bool recommends,
-                        GError **error)
+static GPtrArray *solve(PackageUniverse *universe, const char *names, const char *exclude,
+                        bool recommends, GError **error)
 {
     g_auto(GStrv) wanted = g_strsplit(names, " ", -1);
     g_auto(GStrv) unwanted = g_strsplit(exclude, " ", -1);
@@ -312,13 +318,96 @@ static void test_versions(void)
     g_assert_cmpint(package_compare_versions("1.0-10", "1.0-9"), >, 0);
 }
 
+/* --- contents ----------------------------------------------------------------------------------------------- */
+
+static const Package *find(GPtrArray *packages, const char *name)
+{
+    for (unsigned i = 0; i < packages->len; i++) {
+        const Package *package = packages->pdata[i];
+        if (strcmp(package->name, name) == 0)
+            return package;
+    }
+    g_error("no package '%s'", name);
+}
+
+static StoreTxn *begin(Fixture *fixture, Store **out_store)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *path = join(fixture->dir, "store");
+    store_init(path, &error);
+    g_assert_no_error(error);
+    *out_store = store_open(path, &error);
+    g_assert_no_error(error);
+    StoreTxn *txn = store_txn_begin(*out_store, NULL, &error);
+    g_assert_no_error(error);
+    return txn;
+}
+
+static void test_import(Fixture *fixture, const void *data)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(PackageUniverse) universe = load(fixture, &error);
+    g_assert_no_error(error);
+    g_autoptr(GPtrArray) packages = solve(universe, "tiny-base", "", false, &error);
+    g_assert_no_error(error);
+    const Package *package = find(packages, "tiny-base");
+    g_autofree char *deb = g_build_filename(repository, "repo", package->url + strlen(URI), NULL);
+    g_autoptr(Store) store = NULL;
+    g_autoptr(StoreTxn) txn = begin(fixture, &store);
+    g_autoptr(Tree) tree = package_import(txn, package, deb, &error);
+    g_assert_no_error(error);
+    g_assert_cmpuint(tree_lookup(tree, "bin/tiny")->inode->mode, ==, S_IFREG | 0755);
+    g_assert_cmpuint(tree_lookup(tree, "tmp")->inode->mode, ==, S_IFDIR | 01777);
+    g_assert_cmpint(tree_lookup(tree, "etc/tiny.conf")->inode->mtime, ==, 1700000000);
+    g_assert_nonnull(tree_lookup(tree, "DEBIAN/control"));
+    g_assert_cmpuint(tree_lookup(tree, "DEBIAN/postinst")->inode->mode & 0111, ==, 0111);
+
+    Digest image;
+    store_commit_image(txn, tree, &image, &error);
+    g_assert_no_error(error);
+    g_autofree char *ref = package_ref(package);
+    g_assert_null(package_load(store, package));
+    store_set_ref(store, STORE_IMAGES, ref, digest_hex(&image).text, &error);
+    g_assert_no_error(error);
+    g_autoptr(Tree) loaded = package_load(store, package);
+    g_assert_nonnull(loaded);
+    /* a rebuild under the same version is another package */
+    Package other = *package;
+    other.sha256.bytes[0] ^= 1;
+    g_assert_null(package_load(store, &other));
+}
+
+/* At every length a .deb is either whole or refused. */
+static void test_truncated(Fixture *fixture, const void *data)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(PackageUniverse) universe = load(fixture, &error);
+    g_autoptr(GPtrArray) packages = solve(universe, "lib", "", false, &error);
+    const Package *package = find(packages, "lib");
+    g_autofree char *deb = g_build_filename(repository, "repo", package->url + strlen(URI), NULL);
+    g_autofree char *part = join(fixture->dir, "part.deb");
+    size_t size;
+    g_autofree char *bytes = file_read_at(AT_FDCWD, deb, 1 << 20, &size, &error);
+    g_assert_no_error(error);
+    g_autoptr(Store) store = NULL;
+    g_autoptr(StoreTxn) txn = begin(fixture, &store);
+    for (size_t length = 0; length < size - 1; length += 7) {
+        file_replace_at(AT_FDCWD, part, bytes, length, 0644, 0, &error);
+        g_assert_no_error(error);
+        g_assert_null(package_import(txn, package, part, &error));
+        assert_error(error, ERROR_CORRUPT, "cannot unpack the package 'lib' 1.6");
+        g_clear_error(&error);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     make_repository();
     g_test_add_func("/package/control", test_control);
     g_test_add_func("/package/versions", test_versions);
-#define CASE(name, function) g_test_add("/package/" name, Fixture, NULL, set_up, function, tear_down)
+#define CASE(name, function)                                                                       \
+    g_test_add("/package/" name, Fixture, NULL, set_up, function, tear_down)
     CASE("sources", test_sources);
     CASE("sources-bad", test_sources_bad);
     CASE("universe", test_universe);
@@ -329,6 +418,8 @@ int main(int argc, char **argv)
     CASE("bad-index", test_bad_index);
     CASE("solve", test_solve);
     CASE("unsolvable", test_unsolvable);
+    CASE("import", test_import);
+    CASE("truncated", test_truncated);
     int status = g_test_run();
     file_remove_all_at(AT_FDCWD, repository, NULL);
     g_free(repository);
