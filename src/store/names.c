@@ -18,6 +18,9 @@ static bool link_object(Store *store, StoreKind kind, const char *name, const Di
 {
     if (!*name || strchr(name, '/') || *name == '.' || strcmp(name, "refs") == 0 || strlen(name) > 255)
         return error_throw(error, ERROR_INVALID, "'%s' can't be a name in %s/", name, store_kind_dir(kind));
+    _autofd int lock = store_lock(store, false, "linking", error);
+    if (lock < 0)
+        return false;
     if (!store_has(store, object))
         return error_throw(error, ERROR_NOT_FOUND, "cannot link '%s': object '%.12s' is not in the store",
                            name, digest_hex(object).text);
@@ -147,7 +150,11 @@ bool store_set_ref(Store *store, StoreKind kind, const char *name, const char *t
 {
     g_autofree char *path = store_ref_path(kind, name, error);
     Digest object;
-    if (!path || !find_link(store, kind, target, &object, error))
+    if (!path)
+        return false;
+    /* a sweep sees the ref, or this sees that the target was swept */
+    _autofd int lock = store_lock(store, false, "setting a ref", error);
+    if (lock < 0 || !find_link(store, kind, target, &object, error))
         return false;
     g_autoptr(GString) link = g_string_new(NULL);
     for (const char *c = path + strlen(store_kind_dir(kind)) + strlen("/refs"); *c; c++)

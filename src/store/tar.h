@@ -1,49 +1,48 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The tar header block, shared by reader and writer.
- *
- * Sources: POSIX.1-2017 pax (ustar and pax extended headers), GNU tar manual "Basic Tar Format" (L, K,
- * base-256 numbers).
- */
+/* The 512-byte header of tar (POSIX ustar, also GNU's) and one parsed entry. Private to src/store. */
 #pragma once
 
-#include <stdint.h>
+#include "store/txn.h"
 
-#define TAR_BLOCK 512
+enum {
+    TAR_BLOCK = 512,
+    TAR_EXTRA_MAX = 16 << 20, /* a pax header or GNU long name */
+};
 
 typedef struct {
-    char name[100];
-    char mode[8], uid[8], gid[8];
-    char size[12], mtime[12];
-    char checksum[8];
-    char type;
-    char linkname[100];
-    char magic[6]; /* "ustar\0" (POSIX) or "ustar " (GNU, where `prefix` is other things) */
-    char version[2];
-    char uname[32], gname[32];
-    char devmajor[8], devminor[8];
-    char prefix[155];
-    char padding[12];
+    char name[100], mode[8], uid[8], gid[8], size[12], mtime[12], checksum[8], type, link[100];
+    char magic[6], version[2], user[32], group[32], major[8], minor[8], prefix[155], unused[12];
 } TarHeader;
+G_STATIC_ASSERT(sizeof(TarHeader) == TAR_BLOCK);
 
-_Static_assert(sizeof(TarHeader) == TAR_BLOCK, "a tar header is one block");
+typedef struct {
+    char type;
+    char *path, *link;
+    uint32_t mode, uid, gid, major, minor, mtime_nsec;
+    int64_t mtime;
+    uint64_t size;
+    bool sparse;
+    GArray *xattrs; /* TreeXattr; name and value are one allocation in `memory` */
+    GPtrArray *memory;
+} TarEntry;
 
-/* The sum of all bytes with the checksum field taken as spaces; the signed variant is what some old
- * writers computed. */
-static inline void tar_checksums(const TarHeader *header, int64_t *out_unsigned,
-                                 int64_t *out_signed)
-{
-    const unsigned char *p = (const unsigned char *)header;
-    int64_t plain = 0, with_sign = 0;
-    for (int i = 0; i < TAR_BLOCK; i++) {
-        unsigned char c = i >= 148 && i < 156 ? ' ' : p[i];
-        plain += c;
-        with_sign += (signed char)c;
-    }
-    *out_unsigned = plain;
-    *out_signed = with_sign;
-}
+TarEntry *tar_entry_new(void);
+void tar_entry_free(TarEntry *entry);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(TarEntry, tar_entry_free)
 
-static inline uint64_t tar_padding(uint64_t size)
-{
-    return (TAR_BLOCK - size % TAR_BLOCK) % TAR_BLOCK;
-}
+bool tar_header_is_zero(const TarHeader *header);
+/* Fills what `extra` has not set already. ERROR_CORRUPT for a wrong checksum or number. */
+bool tar_header_parse(const TarHeader *header, TarEntry *entry, GError **error);
+/* What pax and GNU headers before the entry say. */
+typedef struct {
+    GHashTable *pax; /* key -> GBytes; of "x" headers, over those of "g" */
+    GHashTable *global;
+    char *long_name, *long_link;
+} TarExtra;
+void tar_extra_init(TarExtra *extra);
+void tar_extra_clear(TarExtra *extra);
+/* Forgets what was for one entry only. */
+void tar_extra_next(TarExtra *extra);
+bool tar_extra_parse_pax(GHashTable *records, const char *text, size_t size, GError **error);
+/* Puts it into the parsed entry. ERROR_INVALID for attributes that may not be imported. */
+bool tar_extra_apply(const TarExtra *extra, TarEntry *entry, GError **error);

@@ -215,6 +215,8 @@ static void test_stream(Fixture *f, const void *data _unused)
     g_assert_cmpmem((const char *)g_bytes_get_data(all, NULL) + 2076, 3, "end", 3);
 }
 
+static Digest commit_files(Fixture *f);
+
 static void make_files(Fixture *f)
 {
     g_assert_true(file_ensure_dir_at(f->top_fd, "tree/usr/bin", 0755, NULL));
@@ -281,6 +283,438 @@ static void test_import_upper(Fixture *f, const void *data _unused)
     g_assert_true(tree_lookup(layer, "/usr/gone")->inode->whiteout);
     g_assert_true(tree_lookup(layer, "/usr/bin")->inode->opaque);
     g_assert_cmpint(tree_lookup(layer, "/usr/small")->inode->mtime, ==, 0);
+}
+
+/* --- tar ------------------------------------------------------------------------------------------------ */
+
+typedef struct {
+    Store *store;
+    GByteArray *bytes;
+    size_t at, step; /* reading: `step` bytes at a time */
+} Buffer;
+
+static bool sink_bytes(void *data, const void *bytes, size_t size, GError **error _unused)
+{
+    g_byte_array_append(((Buffer *)data)->bytes, bytes, (guint)size);
+    return true;
+}
+
+static bool sink_object(void *data, const Digest *object, uint64_t size, GError **error)
+{
+    Buffer *buffer = data;
+    g_autoptr(GBytes) bytes = store_read_object(buffer->store, object, 1 << 24, error);
+    return bytes && sink_bytes(data, g_bytes_get_data(bytes, NULL), size, error);
+}
+
+static ssize_t read_buffer(void *data, void *to, size_t size, GError **error _unused)
+{
+    Buffer *buffer = data;
+    size = MIN(size, MIN(buffer->step, buffer->bytes->len - buffer->at));
+    memcpy(to, buffer->bytes->data + buffer->at, size);
+    buffer->at += size;
+    return (ssize_t)size;
+}
+
+static const StoreTarSink tar_sink = {sink_bytes, sink_object};
+
+static GByteArray *write_tar(Fixture *f, Tree *tree)
+{
+    g_autoptr(GError) error = NULL;
+    Buffer buffer = {.store = f->store, .bytes = g_byte_array_new()};
+    g_assert_true(store_write_tar(tree, &tar_sink, &buffer, &error));
+    g_assert_no_error(error);
+    return buffer.bytes;
+}
+
+static Tree *read_tar(StoreTxn *txn, GByteArray *bytes, bool layer, StoreStreamWriter *stream, GError **error)
+{
+    Buffer buffer = {.bytes = bytes, .step = 777};
+    return store_import_tar(txn, read_buffer, &buffer, layer, stream, error);
+}
+
+/* the reference sample of the split stream's specification */
+static void test_tar_stream(Fixture *f, const void *data _unused)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(StoreTxn) txn = store_txn_begin(f->store, NULL, &error);
+    g_autoptr(Tree) tree = tree_new();
+    tree_root(tree)->inode->implicit = true;
+    TreeNode *usr = tree_ensure_dir(tree, "usr", NULL);
+    usr->inode->implicit = true;
+    TreeNode *x = tree_add(tree, usr, "x", S_IFREG | 0644, NULL);
+    Digest object, stream_object, digest;
+    char content[70];
+    memset(content, 'A', sizeof content);
+    g_assert_true(store_txn_put(txn, content, sizeof content, &object, &error));
+    g_assert_cmpstr(digest_hex(&object).text, ==,
+                    "6c42c955cc37190c58306c62c3919ed30c23de97fcf6b04c9f783d9b6fdf888e");
+    tree_set_object(tree, x->inode, &object, sizeof content);
+    g_assert_true(store_txn_flush(txn, &error));
+    g_autoptr(GByteArray) tar = write_tar(f, tree);
+    g_assert_cmpuint(tar->len, ==, 2048);
+
+    StoreStreamWriter *writer = store_stream_writer_new(txn, 0, &error);
+    g_autoptr(Tree) again = read_tar(txn, tar, true, writer, &error);
+    g_assert_no_error(error);
+    g_assert_true(tree_lookup(again, "usr")->inode->implicit);
+    g_assert_true(store_stream_finish(writer, &stream_object, &error));
+    g_assert_true(store_txn_flush(txn, &error));
+    g_autoptr(StoreStream) stream = store_stream_open(f->store, &stream_object, &error);
+    g_assert_cmpuint(store_stream_size(stream), ==, 2048);
+    const uint8_t *bytes;
+    size_t size;
+    const Digest *piece;
+    g_assert_true(store_stream_next(stream, &bytes, &size, &piece, &error));
+    g_assert_cmpuint(size, ==, 512);
+    g_assert_true(store_stream_next(stream, &bytes, &size, &piece, &error));
+    g_assert_true(digest_equal(piece, &object));
+    g_assert_true(store_stream_next(stream, &bytes, &size, &piece, &error));
+    g_assert_cmpuint(size, ==, 1466);
+    g_clear_pointer(&stream, store_stream_free);
+    stream = store_stream_open(f->store, &stream_object, &error);
+    g_autoptr(GBytes) all = store_stream_read_all(stream, 4096, &error);
+    g_assert_cmpmem(g_bytes_get_data(all, NULL), g_bytes_get_size(all), tar->data, tar->len);
+    hash_sha256(tar->data, tar->len, &digest);
+    g_test_message("tar: %s", digest_hex(&digest).text);
+}
+
+/* everything a tree can have comes back from its tar */
+static void test_tar_round_trip(Fixture *f, const void *data _unused)
+{
+    g_autoptr(GError) error = NULL;
+    make_files(f);
+    g_autoptr(StoreTxn) txn = store_txn_begin(f->store, NULL, &error);
+    g_autoptr(Tree) tree = import_files(f, txn, 0, &error);
+    TreeNode *root = tree_root(tree);
+    g_autofree char *long_name = g_strnfill(200, 'n');
+    TreeNode *deep = tree_ensure_dir(tree, "a-directory-with-a-long-name/another-directory-with-a-long-name", NULL);
+    TreeNode *odd = tree_add(tree, deep, long_name, S_IFREG | 06711, NULL);
+    *odd->inode = (TreeInode){.mode = S_IFREG | 06711, .uid = 3000000, .gid = 3000001, .nlink = 1,
+                              .mtime = 1, .mtime_nsec = 5};
+    tree_set_xattr(tree, odd->inode, "security.capability", "\0\1=\n", 4);
+    tree_link(tree, root, "zlink", odd, NULL);
+    TreeNode *link = tree_add(tree, root, "symlink", S_IFLNK | 0777, NULL);
+    tree_set_target(tree, link->inode, long_name);
+    tree_add(tree, root, "null", S_IFCHR | 0666, NULL)->inode->rdev = makedev(1, 3);
+    tree_add(tree, root, "fifo", S_IFIFO | 0600, NULL);
+    g_assert_true(store_txn_flush(txn, &error));
+    g_autoptr(GByteArray) tar = write_tar(f, tree);
+    g_autoptr(Tree) again = read_tar(txn, tar, false, NULL, &error);
+    g_assert_no_error(error);
+    g_autofree char *before = tree_format_dump(tree);
+    g_autofree char *after = tree_format_dump(again);
+    g_assert_cmpstr(before, ==, after);
+}
+
+static void add_header(GByteArray *tar, const char *name, char type, const char *link, unsigned size)
+{
+    char header[512] = "";
+    g_snprintf(header, 100, "%s", name);
+    strcpy(header + 100, "0000644");
+    strcpy(header + 108, "0000000");
+    strcpy(header + 116, "0000000");
+    g_snprintf(header + 124, 12, "%011o", size);
+    strcpy(header + 136, "00000000000");
+    memset(header + 148, ' ', 8);
+    header[156] = type;
+    g_snprintf(header + 157, 100, "%s", link);
+    memcpy(header + 257, "ustar\00000", 8);
+    unsigned sum = 0;
+    for (int i = 0; i < 512; i++)
+        sum += (uint8_t)header[i];
+    g_snprintf(header + 148, 7, "%06o", sum);
+    g_byte_array_append(tar, (uint8_t *)header, 512);
+}
+
+static void assert_tar_fails(Fixture *f, GByteArray *tar, const char *message)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(StoreTxn) txn = store_txn_begin(f->store, NULL, NULL);
+    g_autoptr(Tree) tree = read_tar(txn, tar, true, NULL, &error);
+    g_assert_null(tree);
+    g_assert_cmpstr(error->message, ==, message);
+    g_byte_array_set_size(tar, 0);
+}
+
+static void test_tar_hostile(Fixture *f, const void *data _unused)
+{
+    g_autoptr(GByteArray) tar = g_byte_array_new();
+    add_header(tar, "a/../../x", '0', "", 0);
+    assert_tar_fails(f, tar, "'a/../../x': a name in the tar would escape: it has '..'");
+    add_header(tar, "x", '1', "../etc/shadow", 0);
+    assert_tar_fails(f, tar, "'x': a name in the tar would escape: it has '..'");
+    add_header(tar, "x", '1', "etc/shadow", 0);
+    assert_tar_fails(f, tar, "'x': it is a hard link to 'etc/shadow', which is not there");
+    add_header(tar, "out", '2', "/tmp", 0);
+    add_header(tar, "out/x", '0', "", 0);
+    assert_tar_fails(f, tar, "'out/x': it lies behind the link '/out'");
+    add_header(tar, "x", '0', "", 1000);
+    assert_tar_fails(f, tar, "'x': the tar ends too early");
+    add_header(tar, "x", 'S', "", 0);
+    assert_tar_fails(f, tar, "'x': not supported yet: sparse files in a tar");
+    add_header(tar, "x", '0', "", 0);
+    tar->data[0] = 'y';
+    assert_tar_fails(f, tar, "the tar has a damaged header");
+    const char *pax = "39 SCHILY.xattr.trusted.overlay.x=yyyy\n";
+    add_header(tar, "PaxHeaders", 'x', "", (unsigned)strlen(pax));
+    g_byte_array_append(tar, (const uint8_t *)pax, (guint)strlen(pax));
+    g_byte_array_set_size(tar, 1024);
+    memset(tar->data + 512 + strlen(pax), 0, 512 - strlen(pax));
+    add_header(tar, "x", '0', "", 0);
+    assert_tar_fails(f, tar, "'x' has the attribute 'trusted.overlay.x', which can't be imported");
+}
+
+static void test_tar_whiteouts(Fixture *f, const void *data _unused)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(StoreTxn) txn = store_txn_begin(f->store, NULL, NULL);
+    g_autoptr(GByteArray) tar = g_byte_array_new();
+    add_header(tar, "d/.wh..wh..opq", '0', "", 0);
+    add_header(tar, "d/new", '0', "", 0);
+    add_header(tar, "e/.wh.gone", '0', "", 0);
+    add_header(tar, "./lib", '2', "usr/lib", 0);
+    add_header(tar, "usr/lib/", '5', "", 0);
+    add_header(tar, "/lib/x", '0', "", 0);
+    g_autoptr(Tree) layer = read_tar(txn, tar, true, NULL, &error);
+    g_assert_no_error(error);
+    g_assert_true(tree_lookup(layer, "d")->inode->opaque);
+    g_assert_true(tree_lookup(layer, "e/gone")->inode->whiteout);
+    g_assert_true(tree_lookup(layer, "e")->inode->implicit);
+    g_assert_false(tree_lookup(layer, "usr/lib")->inode->implicit);
+    g_assert_nonnull(tree_lookup(layer, "usr/lib/x"));
+    g_autoptr(GByteArray) again = write_tar(f, layer);
+    g_autoptr(Tree) same = read_tar(txn, again, true, NULL, &error);
+    g_assert_true(tree_lookup(same, "e/gone")->inode->whiteout);
+    g_autoptr(Tree) plain = read_tar(txn, tar, false, NULL, &error);
+    g_assert_nonnull(tree_lookup(plain, "e/.wh.gone"));
+}
+
+/* --- export --------------------------------------------------------------------------------------------- */
+
+static void test_export(Fixture *f, const void *data _unused)
+{
+    g_autoptr(GError) error = NULL;
+    make_files(f);
+    g_autoptr(StoreTxn) txn = store_txn_begin(f->store, NULL, &error);
+    g_autoptr(Tree) tree = import_files(f, txn, 0, &error);
+    g_assert_true(store_txn_flush(txn, &error));
+    g_assert_true(file_ensure_dir_at(f->top_fd, "out", 0755, NULL));
+    _autofd int out = file_open_dir_at(f->top_fd, "out", NULL);
+    g_assert_true(store_export_dir(f->store, tree, out, &error));
+    g_assert_no_error(error);
+    g_autoptr(Tree) again = store_import_dir(txn, out, 0, &error);
+    g_assert_no_error(error);
+    g_autofree char *before = tree_format_dump(tree);
+    g_autofree char *after = tree_format_dump(again);
+    g_assert_cmpstr(before, ==, after);
+    g_assert_false(store_export_dir(f->store, tree, out, &error));
+    g_assert_cmpstr(error->message, ==, "cannot export: the directory is not empty");
+}
+
+/* --- garbage collection and fsck -------------------------------------------------------------------------- */
+
+static void count_problem(const char *problem, void *data)
+{
+    g_test_message("%s", problem);
+    g_string_append_printf(data, "%s\n", problem);
+}
+
+static void test_gc(Fixture *f, const void *data _unused)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(StoreTxn) txn = store_txn_begin(f->store, NULL, &error);
+    Digest dropped = put(txn, 1, 1000), in_layer = put(txn, 2, 1000), in_image = put(txn, 3, 1000);
+    Digest layer, config, image, old;
+    StoreStreamWriter *writer = store_stream_writer_new(txn, 1, NULL);
+    store_stream_write_object(writer, &in_layer, 1000, NULL);
+    g_assert_true(store_stream_finish(writer, &layer, &error));
+    writer = store_stream_writer_new(txn, 2, NULL);
+    store_stream_add_ref(writer, "layer", &layer);
+    g_assert_true(store_stream_finish(writer, &config, &error));
+    g_assert_true(store_txn_flush(txn, &error));
+    g_assert_true(store_link_stream(f->store, "layer", &layer, &error));
+    g_assert_true(store_link_stream(f->store, "config", &config, &error));
+    g_assert_true(store_set_ref(f->store, STORE_STREAMS, "r", "config", &error));
+    g_autoptr(Tree) tree = tree_new();
+    TreeNode *node = tree_add(tree, tree_root(tree), "f", S_IFREG | 0644, NULL);
+    g_assert_true(store_commit_image(txn, tree, &old, &error));
+    tree_set_object(tree, node->inode, &in_image, 1000);
+    g_assert_true(store_commit_image(txn, tree, &image, &error));
+    g_assert_true(store_set_ref(f->store, STORE_IMAGES, "i", digest_hex(&image).text, &error));
+
+    StoreGcResult result;
+    g_assert_true(store_gc(f->store, false, &result, &error)); /* the writer lives: all is needed */
+    g_assert_no_error(error);
+    g_assert_cmpuint(result.objects, ==, 0);
+    store_txn_free(g_steal_pointer(&txn));
+    g_assert_true(store_gc(f->store, true, &result, &error));
+    g_assert_cmpuint(result.objects, ==, 2);
+    g_assert_true(store_has(f->store, &dropped)); /* dry */
+    g_assert_true(store_gc(f->store, false, &result, &error));
+    g_assert_cmpuint(result.objects, ==, 2);
+    g_assert_cmpuint(result.kept_objects, ==, 5);
+    g_assert_false(store_has(f->store, &dropped));
+    g_assert_false(store_has(f->store, &old));
+    g_assert_false(store_resolve_image(f->store, digest_hex(&old).text, &old, NULL));
+    g_assert_true(store_has(f->store, &in_layer) && store_has(f->store, &in_image));
+
+    StoreFsckResult checked;
+    g_autoptr(GString) problems = g_string_new(NULL);
+    g_assert_true(store_fsck(f->store, count_problem, problems, &checked, &error));
+    g_assert_cmpstr(problems->str, ==, "");
+    g_assert_cmpuint(checked.objects, ==, 5);
+    g_assert_true(store_remove_ref(f->store, STORE_STREAMS, "r", &error));
+    g_assert_true(store_gc(f->store, false, &result, &error));
+    g_assert_cmpuint(result.objects, ==, 3);
+    g_assert_false(store_find_stream(f->store, "layer", &layer, NULL));
+}
+
+static void test_fsck(Fixture *f, const void *data _unused)
+{
+    g_autoptr(GError) error = NULL;
+    Digest image = commit_files(f);
+    g_autoptr(Tree) tree = store_load_image(f->store, &image, &error);
+    Digest object = tree_lookup(tree, "/usr/hard")->inode->object;
+    g_autofree char *path = g_strdup_printf("store/objects/%.2s/%s", digest_hex(&object).text,
+                                            digest_hex(&object).text + 2);
+    g_assert_true(file_replace_at(f->top_fd, path, "damage", 6, 0644, 0, &error));
+    StoreFsckResult checked;
+    g_autoptr(GString) problems = g_string_new(NULL);
+    g_assert_true(store_fsck(f->store, count_problem, problems, &checked, &error));
+    g_assert_cmpuint(checked.problems, ==, 1);
+    g_assert_nonnull(strstr(problems->str, "is damaged: its bytes measure"));
+    g_assert_cmpint(unlinkat(f->top_fd, path, 0), ==, 0);
+    g_string_truncate(problems, 0);
+    g_assert_true(store_fsck(f->store, count_problem, problems, &checked, &error));
+    g_assert_nonnull(strstr(problems->str, "of '/usr/bin/prog' is missing"));
+    StoreUsage usage;
+    g_assert_true(store_usage(f->store, &usage, &error));
+    g_assert_cmpuint(usage.objects, ==, 1);
+    g_assert_cmpuint(usage.metadata_bytes, ==, usage.object_bytes);
+}
+
+/* --- several writers, and dead ones ----------------------------------------------------------------------- */
+
+static void *write_many(void *data)
+{
+    Fixture *f = data;
+    g_autoptr(Store) store = store_open(f->path, NULL);
+    g_autoptr(StoreTxn) txn = store_txn_begin(store, NULL, NULL);
+    for (unsigned i = 0; i < 700; i++)
+        put(txn, i, 200 + i % 50);
+    g_assert_true(store_txn_flush(txn, NULL));
+    return NULL;
+}
+
+static void *write_one(void *data)
+{
+    for (unsigned i = 0; i < 700; i++)
+        put(data, i, 200 + i % 50);
+    return NULL;
+}
+
+static void test_concurrent(Fixture *f, const void *data _unused)
+{
+    GThread *threads[4];
+    g_autoptr(StoreTxn) txn = store_txn_begin(f->store, NULL, NULL);
+    for (int i = 0; i < 4; i++) /* two with transactions of their own, two share one */
+        threads[i] = g_thread_new("writer", i < 2 ? write_many : write_one, i < 2 ? (void *)f : txn);
+    for (int i = 0; i < 4; i++)
+        g_thread_join(threads[i]);
+    g_autoptr(GError) error = NULL;
+    g_assert_true(store_txn_done(txn, &error));
+    StoreFsckResult checked;
+    g_autoptr(GString) problems = g_string_new(NULL);
+    g_assert_true(store_fsck(f->store, count_problem, problems, &checked, &error));
+    g_assert_cmpuint(checked.objects, ==, 700);
+    g_assert_cmpuint(checked.problems, ==, 0);
+}
+
+/* A writer that is killed with two objects staged, one of them not whole. */
+static void die_while_writing(Fixture *f)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        g_autoptr(Store) store = store_open(f->path, NULL);
+        StoreTxn *txn = store_txn_begin(store, "pull/one", NULL);
+        Digest digest = put(txn, 1, 500);
+        digest = put(txn, 2, 500);
+        _autofd int journal = store_txn_journal(txn, NULL);
+        g_assert_true(file_write_all(journal, "a line\n", 7, NULL));
+        g_autofree char *half = g_strdup_printf("%s/staging", f->path);
+        g_autoptr(GDir) dir = g_dir_open(half, 0, NULL);
+        g_autofree char *path = g_strdup_printf("%s/%s/%s", half, g_dir_read_name(dir), digest_hex(&digest).text);
+        g_assert_cmpint(truncate(path, 100), ==, 0);
+        kill(getpid(), SIGKILL);
+    }
+    waitpid(pid, NULL, 0);
+}
+
+static void test_takeover(Fixture *f, const void *data _unused)
+{
+    g_autoptr(GError) error = NULL;
+    die_while_writing(f);
+    g_autoptr(StoreTxn) txn = store_txn_begin(f->store, "pull/one", &error);
+    g_assert_no_error(error);
+    g_assert_null(store_txn_begin(f->store, "pull/one", &error)); /* taken */
+    g_assert_true(error_is(error, ERROR_BUSY));
+    g_clear_error(&error);
+    g_autoptr(GBytes) one = make_bytes(1, 500), two = make_bytes(2, 500);
+    Digest first, second;
+    hash_verity(g_bytes_get_data(one, NULL), 500, &first);
+    hash_verity(g_bytes_get_data(two, NULL), 500, &second);
+    g_assert_true(store_txn_has(txn, &first));
+    g_assert_false(store_txn_has(txn, &second)); /* it was not whole */
+    _autofd int journal = store_txn_journal(txn, &error);
+    g_autofree char *text = file_read_fd(journal, 100, NULL, NULL);
+    g_assert_cmpstr(text, ==, "a line\n");
+    g_assert_true(store_txn_flush(txn, &error));
+    g_assert_true(store_has(f->store, &first));
+    store_txn_free(g_steal_pointer(&txn)); /* not done: the journal stays */
+    txn = store_txn_begin(f->store, "pull/one", &error);
+    _autofd int again = store_txn_journal(txn, &error);
+    struct stat st;
+    g_assert_cmpint(fstat(again, &st), ==, 0);
+    g_assert_cmpint(st.st_size, ==, 7);
+    g_assert_true(store_txn_done(txn, &error));
+    store_txn_free(g_steal_pointer(&txn));
+
+    die_while_writing(f); /* and what nobody takes over is swept */
+    StoreGcResult result;
+    g_assert_true(store_gc(f->store, false, &result, &error));
+    g_assert_no_error(error);
+    g_autofree char *staging = g_build_filename(f->path, "staging", NULL);
+    g_autoptr(GDir) dir = g_dir_open(staging, 0, NULL);
+    g_assert_null(g_dir_read_name(dir));
+}
+
+/* a stream with any byte wrong: refused or read, never a crash */
+static void test_hostile_streams(Fixture *f, const void *data _unused)
+{
+    g_autoptr(StoreTxn) txn = store_txn_begin(f->store, NULL, NULL);
+    Digest one = put(txn, 1, 100), object;
+    StoreStreamWriter *writer = store_stream_writer_new(txn, 1, NULL);
+    store_stream_write_inline(writer, "some text that is inline", 24, NULL);
+    store_stream_write_object(writer, &one, 100, NULL);
+    store_stream_add_ref(writer, "name", &one);
+    g_assert_true(store_stream_finish(writer, &object, NULL));
+    g_assert_true(store_txn_flush(txn, NULL));
+    g_autofree char *path = g_strdup_printf("store/objects/%.2s/%s", digest_hex(&object).text,
+                                            digest_hex(&object).text + 2);
+    size_t size;
+    g_autofree char *good = file_read_at(f->top_fd, path, 1 << 20, &size, NULL);
+    for (size_t at = 0; at < size * 4; at++) {
+        g_autofree char *bad = g_memdup2(good, size);
+        bad[at / 4] ^= (char)(1 << (at % 4 * 2 + 1));
+        g_assert_true(file_replace_at(f->top_fd, path, bad, size, 0644, 0, NULL));
+        g_autoptr(GError) error = NULL;
+        g_autoptr(StoreStream) stream = store_stream_open(f->store, &object, &error);
+        if (!stream)
+            continue;
+        store_stream_ref(stream, "name", NULL);
+        g_autoptr(GBytes) all = store_stream_read_all(stream, 1 << 20, &error);
+        g_assert_true(all || error);
+    }
 }
 
 /* --- mounts --------------------------------------------------------------------------------------------- */
@@ -417,6 +851,16 @@ int main(int argc, char **argv)
     TEST("stream", test_stream);
     TEST("import-dir", test_import_dir);
     TEST("import-upper", test_import_upper);
+    TEST("tar-stream", test_tar_stream);
+    TEST("tar-round-trip", test_tar_round_trip);
+    TEST("tar-hostile", test_tar_hostile);
+    TEST("tar-whiteouts", test_tar_whiteouts);
+    TEST("export", test_export);
+    TEST("gc", test_gc);
+    TEST("fsck", test_fsck);
+    TEST("concurrent", test_concurrent);
+    TEST("takeover", test_takeover);
+    TEST("hostile-streams", test_hostile_streams);
     TEST("mount", test_mount);
     TEST("mount-writable", test_mount_writable);
     TEST("mount-idmapped", test_mount_idmapped);

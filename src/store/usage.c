@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "store/scan.h"
+
+#include <errno.h>
+#include <linux/fsverity.h>
+#include <sys/ioctl.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+typedef struct {
+    GHashTable *metadata; /* Digest of what images/ and streams/ link to */
+    StoreUsage *usage;
+} Count;
+
+static bool count_object(const Digest *object, const char *path _unused, const struct stat *st, void *data,
+                         GError **error _unused)
+{
+    Count *count = data;
+    count->usage->objects++;
+    count->usage->object_bytes += (uint64_t)st->st_size;
+    if (object && g_hash_table_contains(count->metadata, object))
+        count->usage->metadata_bytes += (uint64_t)st->st_size;
+    return true;
+}
+
+/* The filesystem answers "no data" for a file without verity, and "not supported" when it has none. */
+static bool has_verity(Store *store)
+{
+    struct {
+        struct fsverity_digest head;
+        uint8_t digest[64];
+    } measured = {.head.digest_size = 64};
+    _autofd int fd = openat(store->dirfd, "meta.json", O_RDONLY | O_CLOEXEC);
+    return fd >= 0 && (ioctl(fd, FS_IOC_MEASURE_VERITY, &measured) == 0 || errno == ENODATA);
+}
+
+static bool add_links(Store *store, StoreKind kind, GHashTable *metadata, GError **error)
+{
+    g_autoptr(GHashTable) links = scan_links(store, kind, error);
+    if (!links)
+        return false;
+    GHashTableIter iter;
+    gpointer object;
+    g_hash_table_iter_init(&iter, links);
+    while (g_hash_table_iter_next(&iter, NULL, &object))
+        g_hash_table_add(metadata, g_memdup2(object, sizeof(Digest)));
+    return true;
+}
+
+bool store_usage(Store *store, StoreUsage *out_usage, GError **error)
+{
+    g_autoptr(GHashTable) metadata =
+        g_hash_table_new_full(digest_hash, digest_equal_void, g_free, NULL);
+    StoreUsage usage = {0};
+    Count count = {.metadata = metadata, .usage = &usage};
+    struct statvfs fs;
+    if (fstatvfs(store->dirfd, &fs) < 0)
+        return error_throw_errno(error, "cannot look at the filesystem of '%s'", store->path);
+    if (!add_links(store, STORE_IMAGES, metadata, error) ||
+        !add_links(store, STORE_STREAMS, metadata, error) ||
+        !scan_objects(store, count_object, &count, error))
+        return false;
+    usage.fs_total = (uint64_t)fs.f_blocks * fs.f_frsize;
+    usage.fs_available = (uint64_t)fs.f_bavail * fs.f_frsize;
+    usage.verity = has_verity(store);
+    *out_usage = usage;
+    return true;
+}
