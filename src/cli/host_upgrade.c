@@ -5,6 +5,7 @@
  * runs (offline: the same one). */
 #include "base/cancel.h"
 #include "cli/format.h"
+#include "cli/host_json.h"
 #include "cli/host_report.h"
 #include "cli/host_verbs.h"
 
@@ -49,6 +50,15 @@ static int nothing_new(bool exit_77)
     return exit_77 ? CLI_NOTHING_TO_DO : 0;
 }
 
+static void print_available(const OstreePullResult *pulled, const char *origin, GVariant *old)
+{
+    g_autofree char *version = ostree_commit_version(pulled->commit);
+    g_autofree char *time = format_time_utc((int64_t)ostree_commit_timestamp(pulled->commit));
+    printf("Available: %.10s  %s%s%s  %s\n", pulled->checksum, version ? version : "",
+           version ? "  " : "", time, origin);
+    host_print_packages(old, pulled->commit);
+}
+
 /* Fetches the commit only; writes nothing, so it needs neither lock nor root's rights on the host. */
 static int preview(const CliCommon *common, GError **error)
 {
@@ -64,14 +74,14 @@ static int preview(const CliCommon *common, GError **error)
     if (!host_verb_pull(host, store, from->origin, NULL, common, true, "atomic upgrade --check",
                         &pulled, error))
         return 1;
-    if (strcmp(pulled.checksum, host_default(host)->commit) == 0)
-        return nothing_new(true);
+    bool available = strcmp(pulled.checksum, host_default(host)->commit) != 0;
     g_autoptr(GVariant) old = ostree_load_commit(store, from->commit, NULL);
-    g_autofree char *version = ostree_commit_version(pulled.commit);
-    g_autofree char *time = format_time_utc((int64_t)ostree_commit_timestamp(pulled.commit));
-    printf("Available: %.10s  %s%s%s  %s\n", pulled.checksum, version ? version : "",
-           version ? "  " : "", time, from->origin);
-    host_print_packages(old, pulled.commit);
+    if (common->json)
+        host_print_check_json(&pulled, from->origin, available, old);
+    if (!available)
+        return common->json ? CLI_NOTHING_TO_DO : nothing_new(true);
+    if (!common->json)
+        print_available(&pulled, from->origin, old);
     return 0;
 }
 

@@ -172,6 +172,8 @@ teardown() {
         "  bridge-utils-1.7.amd64")
     run --separate-stderr "$ATOMIC" upgrade --preview
     [ "$status" -eq 0 ] && [[ $output == *"$expected" ]]
+    [ "$("$ATOMIC" upgrade --check --json | jq -c '[.schema, .available, .packages.changed]')" = \
+        '["atomic/upgrade-check",true,[{"name":"curl","arch":"amd64","to":"1:7.88-2","from":"1:7.88-1"}]]' ]
     run --separate-stderr "$ATOMIC" upgrade -q
     [ "$status" -eq 0 ] && [[ $output == *"$expected" ]]
     run --separate-stderr "$ATOMIC" rollback
