@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The program atomic-store. */
 #include "cli/cli.h"
+#include "cli/host_verbs.h"
 #include "cli/tree_verbs.h"
 
 static const CliVerb verbs[] = {
+    {"host", "init", cli_host_init},
+    {"", "deploy", cli_host_deploy},
+    {"", "upgrade", cli_host_upgrade},
+    {"", "rollback", cli_host_rollback},
     {"tree", "commit", cli_tree_commit},
     {"tree", "publish", cli_tree_publish},
     {"tree", "remote", cli_tree_remote},
