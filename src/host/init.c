@@ -47,10 +47,13 @@ static bool make_loader(int fd, GError **error)
     }
     if (!file_ensure_dir_at(fd, "boot/loader.0/entries", 0755, error))
         return false;
-    if (syncfs(fd) < 0)
+    _autofd int boot = file_open_dir_at(fd, "boot", error); /* may be a filesystem of its own */
+    if (boot < 0)
+        return false;
+    if (syncfs(fd) < 0 || syncfs(boot) < 0)
         return error_throw_errno(error, "cannot sync");
-    return file_symlink_replace_at(fd, "boot/loader", "loader.0", error) &&
-           file_sync_dir_at(fd, "boot", error);
+    return file_symlink_replace_at(boot, "loader", "loader.0", error) &&
+           file_sync_dir_at(boot, "", error);
 }
 
 bool host_init(const char *sysroot, const char *os, GError **error)
