@@ -205,7 +205,6 @@ static GVariant *get_commit(Pull *pull, const Digest *id, GError **error)
 static bool begin_writing(Pull *pull, GError **error)
 {
     g_autofree char *key = g_strdup_printf("pull-%s-%s", pull->remote->name, pull->ref);
-    g_strdelimit(key, "/", '+'); /* no branch name has that */
     pull->txn = store_txn_begin(pull->store, key, error);
     if (!pull->txn)
         return false;
@@ -264,9 +263,9 @@ static bool pull_commit(Pull *pull, OstreePullResult *result, GError **error)
 static void pull_clear(Pull *pull)
 {
     g_clear_pointer(&pull->net, net_client_free);
+    g_ptr_array_unref(pull->files); /* their writers belong to the transaction */
     g_clear_pointer(&pull->journal, journal_free);
     g_clear_pointer(&pull->txn, store_txn_free);
-    g_ptr_array_unref(pull->files);
     g_ptr_array_unref(pull->requests);
     g_hash_table_unref(pull->asked);
     g_ptr_array_unref(pull->sources);
