@@ -304,8 +304,10 @@ static uint64_t find_epoch(const Compose *compose)
 static bool make_tree(Compose *compose, uint64_t epoch, GError **error)
 {
     Rootfs *rootfs = &compose->rootfs;
-    const ConfigureOptions options = {
-        .epoch = epoch, .work = compose->options->cache_dir, .verbose = compose->options->verbose};
+    const ConfigureOptions options = {.name = compose->treefile->ref,
+                                      .epoch = epoch,
+                                      .work = compose->options->cache_dir,
+                                      .verbose = compose->options->verbose};
     if (!merge_parts(rootfs, compose->parts, compose->treefile->documentation, error) ||
         !dpkg_db_write(rootfs, compose->parts, error))
         return false;

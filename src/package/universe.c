@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <solv/repo.h>
 #include <solv/repo_deb.h>
+#include <solv/util.h>
 #include <string.h>
 #include <sys/utsname.h>
 
@@ -31,6 +32,9 @@ void package_universe_free(PackageUniverse *universe)
     if (!universe)
         return;
     g_hash_table_unref(universe->by_solvable);
+    if (universe->pool->considered)
+        map_free(universe->pool->considered);
+    solv_free(universe->pool->considered);
     pool_free(universe->pool);
     g_free(universe->arch);
     g_free(universe);

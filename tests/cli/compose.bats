@@ -9,9 +9,10 @@ setup_file() {
     # `tree serve` serves any files, once they look like an OSTree repository
     mkdir -p "$FILES/repository/objects"
     touch "$FILES/repository/config"
-    "$ATOMIC" tree serve --repo "$FILES/repository" >"$FILES/url" 2>/dev/null 3>&- &
+    "$ATOMIC" tree serve --repo "$FILES/repository" --listen 127.0.0.1:0 >"$FILES/url" 2>/dev/null 3>&- &
     echo $! >"$FILES/server.pid"
     for _ in $(seq 100); do [ -s "$FILES/url" ] && break; sleep 0.05; done
+    [ -s "$FILES/url" ]
     "$BATS_TEST_DIRNAME/../data/package/make-repo" "$FILES/made" "$(cat "$FILES/url")"
     cp -r "$FILES/made/repo/." "$FILES/repository/"
 }
