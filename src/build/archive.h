@@ -4,5 +4,6 @@
 
 #include <stdbool.h>
 
-/* Whether the file is a tar, plain or compressed with gzip, bzip2, xz or zstd. Leaves the fd at its beginning. */
+/* Whether the file is a tar, plain or compressed with gzip, bzip2, xz or zstd. Leaves the fd at
+ * its beginning. */
 bool archive_is_tar(int fd);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A build from beginning to end: which stages are needed, their instructions in turn, the names of the result.
+/* A build from beginning to end: which stages are needed, their instructions in turn, the names
+ * of the result.
  *
- * Nothing that is visible changes before the end: steps write images that only the cache refers to; the result
- * gets its manifest, its id and its names after the last one. A build that is killed leaves cache entries, and the
- * next one goes on from them.
+ * Nothing that is visible changes before the end: steps write images that only the cache refers
+ * to; the result gets its manifest, its id and its names after the last one. A build that is
+ * killed leaves cache entries, and the next one goes on from them.
  */
 #include "build/context.h"
 #include "build/state.h"
@@ -58,7 +59,7 @@ static bool at_line(const Build *build, const DockerfileInstruction *instruction
     return error_prefix(error, "%s:%u", build->file->file, instruction->line);
 }
 
-/* --- FROM ------------------------------------------------------------------------------------------------------ */
+/* --- FROM ------------------------------------------------------------------------------------- */
 
 /* The index of an earlier stage of this name, or -1. */
 static int find_stage(const Build *build, const char *name, unsigned before)
@@ -131,7 +132,7 @@ static bool start_stage(Build *build, unsigned index, GError **error)
     return true;
 }
 
-/* --- one instruction -------------------------------------------------------------------------------------------- */
+/* --- one instruction -------------------------------------------------------------------------- */
 
 /* Everything of a layer but times, one line per name: what a copy puts into the image. */
 static bool list_node(TreeNode *node, void *data, GError **error)
@@ -258,7 +259,7 @@ static bool do_instruction(Build *build, Stage *stage, const DockerfileInstructi
     }
 }
 
-/* --- stages ------------------------------------------------------------------------------------------------------ */
+/* --- stages ----------------------------------------------------------------------------------- */
 
 /* What the base image wants done in every image made from it. */
 static bool run_triggers(Build *build, Stage *stage, int *out_status, GError **error)
@@ -372,7 +373,7 @@ static bool build_stages(Build *build, Stage **out_result, int *out_status, GErr
     return true;
 }
 
-/* --- the whole ---------------------------------------------------------------------------------------------------- */
+/* --- the whole -------------------------------------------------------------------------------- */
 
 /* --label is a LABEL at the end of the last stage. */
 static bool add_labels(const Dockerfile *file, const BuildOptions *options, GError **error)

@@ -5,9 +5,10 @@
  * line costs no time. Then each instruction of the stages that are needed makes an image from the
  * one before:
  *
- *     RUN           the sandbox runs the command over the image with an empty writable layer; what
- * is in that layer afterwards is the new layer COPY, ADD     a layer tree made directly from the
- * context's files; nothing is mounted all others    a new config over the same files
+ *     RUN         the sandbox runs the command over the image with an empty writable layer; what is
+ *                 in that layer afterwards is the new layer
+ *     COPY, ADD   a layer tree made directly from the context's files; nothing is mounted
+ *     all others  a new config over the same files
  *
  * What an instruction gave is kept under a key of all that went into it (the parent's id, the
  * instruction, the build arguments, the digests of the files copied), and found again by it.

@@ -53,7 +53,7 @@ void context_set_dockerfile(Context *context, const char *name)
     context->dockerfile = g_strdup(name);
 }
 
-/* --- reading the directory ---------------------------------------------------------------------------------------- */
+/* --- reading the directory -------------------------------------------------------------------- */
 
 typedef struct {
     Tree *tree;
@@ -79,7 +79,8 @@ static bool set_attributes(Walk *walk, TreeNode *node, int dirfd, const struct s
 
 static bool read_dir(Walk *walk, int fd, TreeNode *dir, const char *path, GError **error);
 
-/* An ignored directory is entered only for what may be taken back in, and kept only when there was some. */
+/* An ignored directory is entered only for what may be taken back in, and kept only when there
+ * was some. */
 static bool read_subdir(Walk *walk, int dirfd, TreeNode *node, const char *path, bool ignored,
                         GError **error)
 {

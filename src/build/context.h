@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Private to build/: the build context.
  *
- * A directory, seen as a tree without file contents: what .dockerignore excludes is not in it, and links are
- * resolved inside it, so nothing outside can be reached. A file's bytes are read when it is copied; it is opened without
- * following any link, so a context that changes meanwhile does not lead out either.
+ * A directory, seen as a tree without file contents: what .dockerignore excludes is not in it,
+ * and links are resolved inside it, so nothing outside can be reached. A file's bytes are read
+ * when it is copied; it is opened without following any link, so a context that changes
+ * meanwhile does not lead out either.
  */
 #pragma once
 
@@ -14,7 +15,8 @@ Context *context_open(const char *path, GError **error);
 void context_free(Context *context);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Context, context_free)
 int context_dirfd(const Context *context); /* borrowed */
-/* The Dockerfile in use, relative to the context: its own .dockerignore (NAME.dockerignore) wins. */
+/* The Dockerfile in use, relative to the context: its own .dockerignore (NAME.dockerignore)
+ * wins. */
 void context_set_dockerfile(Context *context, const char *name);
 /* Read at the first call; borrowed. */
 Tree *context_tree(Context *context, GError **error);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* COPY and ADD: a layer tree made from the context, from another image's tree, or from the Dockerfile itself.
+/* COPY and ADD: a layer tree made from the context, from another image's tree, or from the
+ * Dockerfile itself.
  *
- * Nothing is unpacked or mounted: the files' bytes become objects of the store (for another image they are that
- * already), and the tree names them. Rules for the destination are Docker's: several sources or a slash at its end make it a
- * directory; the contents of a source directory are copied, not the directory.
+ * Nothing is unpacked or mounted: the files' bytes become objects of the store (for another
+ * image they are that already), and the tree names them. Rules for the destination are Docker's:
+ * several sources or a slash at its end make it a directory; the contents of a source directory
+ * are copied, not the directory.
  */
 #include "build/archive.h"
 #include "build/context.h"
@@ -25,7 +27,7 @@ typedef struct {
     uint32_t mode; /* --chmod */
 } Copy;
 
-/* --- one node and what is below --------------------------------------------------------------------------------- */
+/* --- one node and what is below --------------------------------------------------------------- */
 
 static void set_attributes(const Copy *copy, TreeInode *to, const TreeInode *from)
 {
@@ -126,7 +128,7 @@ static bool copy_dir(const Copy *copy, const TreeNode *node, const char *path, G
     return true;
 }
 
-/* --- sources ---------------------------------------------------------------------------------------------------- */
+/* --- sources ---------------------------------------------------------------------------------- */
 
 typedef struct {
     TreeNode *node;
@@ -144,7 +146,8 @@ static void add_source(GArray *sources, TreeNode *node, const char *name)
     g_array_append_val(sources, source);
 }
 
-/* All that the pattern's components match below `dir`. `at` is the path so far: links are followed from the top. */
+/* All that the pattern's components match below `dir`. `at` is the path so far: links are
+ * followed from the top. */
 static void match_below(Tree *tree, TreeNode *dir, char **components, const char *at,
                         GArray *sources)
 {
@@ -190,7 +193,7 @@ static bool find_sources(const Copy *copy, const char *word, GArray *sources, GE
     return sources->len > before || not_found(copy, word, error);
 }
 
-/* --- destination --------------------------------------------------------------------------------------------------- */
+/* --- destination ------------------------------------------------------------------------------ */
 
 typedef struct {
     char *path; /* absolute */
@@ -251,7 +254,7 @@ static bool copy_source(Copy *copy, const Source *source, const Destination *des
     return copy_leaf(copy, source->node, path, error);
 }
 
-/* --- heredocs ----------------------------------------------------------------------------------------------------- */
+/* --- heredocs --------------------------------------------------------------------------------- */
 
 static bool copy_heredoc(Copy *copy, const DockerfileHeredoc *heredoc,
                          const Destination *destination, GError **error)
@@ -287,7 +290,7 @@ static bool copy_heredoc(Copy *copy, const DockerfileHeredoc *heredoc,
     return true;
 }
 
-/* --- options ------------------------------------------------------------------------------------------------------- */
+/* --- options ---------------------------------------------------------------------------------- */
 
 /* An id by its name in /etc/passwd or /etc/group: the third field. */
 static bool find_id(Copy *copy, const char *file, const char *name, uint32_t *out, GError **error)
@@ -371,7 +374,7 @@ static bool open_from(Copy *copy, const char *name, Tree **out_owned, GError **e
     return copy->source;
 }
 
-/* --- the instruction ------------------------------------------------------------------------------------------------ */
+/* --- the instruction -------------------------------------------------------------------------- */
 
 static bool is_remote(const char *word)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A Dockerfile's lines: directives, comments, continuations, heredocs; and how instructions make stages. */
+/* A Dockerfile's lines: directives, comments, continuations, heredocs; and how instructions make
+ * stages. */
 #include "build/dockerfile.h"
 
 #include <string.h>
@@ -47,7 +48,7 @@ static const char *trim(const char *line)
     return line;
 }
 
-/* --- directives ------------------------------------------------------------------------------------------------ */
+/* --- directives ------------------------------------------------------------------------------- */
 
 /* "# name = value"; false when the line is no directive. */
 static bool split_directive(const char *line, char **out_name, char **out_value)
@@ -95,9 +96,10 @@ static bool read_directives(Reader *reader, GError **error)
     return true;
 }
 
-/* --- lines ------------------------------------------------------------------------------------------------------- */
+/* --- lines ------------------------------------------------------------------------------------ */
 
-/* Whether the line goes on in the next one: its length without the escape character then, else -1. */
+/* Whether the line goes on in the next one: its length without the escape character then, else
+ * -1. */
 static gssize continued_length(const char *line, char escape)
 {
     size_t end = strlen(line);
@@ -114,7 +116,8 @@ static bool is_blank_or_comment(const char *line)
     return *line == '\0' || *line == '#';
 }
 
-/* The next logical line with its number; NULL at the end. Comments and empty lines inside it are dropped. */
+/* The next logical line with its number; NULL at the end. Comments and empty lines inside it are
+ * dropped. */
 static char *next_line(Reader *reader, unsigned *out_line)
 {
     while (reader->next < reader->n && is_blank_or_comment(reader->lines[reader->next]))
@@ -172,7 +175,7 @@ static bool read_heredocs(Reader *reader, DockerfileInstruction *instruction, GE
     return true;
 }
 
-/* --- stages -------------------------------------------------------------------------------------------------------- */
+/* --- stages ----------------------------------------------------------------------------------- */
 
 static bool is_stage_name(const char *name)
 {

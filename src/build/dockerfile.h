@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Private to build/: a parsed Dockerfile.
  *
- * Parsing knows the language's grammar and nothing of the build: variables are not substituted yet. Every error
- * names the line ("Dockerfile:7: …"), what was found and what was expected.
+ * Parsing knows the language's grammar and nothing of the build: variables are not substituted
+ * yet. Every error names the line ("Dockerfile:7: …"), what was found and what was expected.
  */
 #pragma once
 
@@ -46,8 +46,9 @@ typedef struct {
     char *rest;     /* what follows the keyword and its options; what ONBUILD keeps */
     char **options; /* "name=value" or "name", without the dashes */
     bool json;      /* the exec form */
-    /* json: its strings. RUN, CMD, ENTRYPOINT, HEALTHCHECK CMD, USER, WORKDIR, STOPSIGNAL, MAINTAINER: one string.
-     * ENV, LABEL: name and value in turn. All others: words, quotes kept. */
+    /* json: its strings. RUN, CMD, ENTRYPOINT, HEALTHCHECK CMD, USER, WORKDIR, STOPSIGNAL,
+     * MAINTAINER: one string. ENV, LABEL: name and value in turn. All others: words, quotes
+     * kept. */
     char **words;
     GPtrArray *heredocs; /* of DockerfileHeredoc; RUN, COPY and ADD */
     bool none;           /* HEALTHCHECK NONE */
@@ -77,21 +78,22 @@ Dockerfile *dockerfile_parse(const char *file, const char *text, size_t size, GE
 void dockerfile_free(Dockerfile *dockerfile);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Dockerfile, dockerfile_free)
 
-/* --- one logical line: instruction.c ------------------------------------------------------------------------ */
+/* --- one logical line: instruction.c ---------------------------------------------------------- */
 
 /* `line` is joined and trimmed; no heredoc is read. Errors come without a line number. */
 DockerfileInstruction *dockerfile_read_instruction(const char *line, char escape, GError **error);
 /* The heredocs that the words of a line announce (`content` NULL); empty when none. */
 GPtrArray *dockerfile_find_heredocs(const char *line, char escape);
 
-/* --- words and variables: words.c ----------------------------------------------------------------------------- */
+/* --- words and variables: words.c ------------------------------------------------------------- */
 
 /* Splits at white space outside quotes; quotes and escapes stay in the words. */
 char **words_split(const char *text, char escape);
 
 /* The value of a variable, or NULL. */
 typedef const char *(*WordsLookup)(const char *name, void *data);
-/* Quotes and escapes removed, variables put in. ERROR_INVALID for an open quote or brace, a bad modifier and ${x:?…}. */
+/* Quotes and escapes removed, variables put in. ERROR_INVALID for an open quote or brace, a bad
+ * modifier and ${x:?…}. */
 char *words_expand(const char *text, char escape, WordsLookup lookup, void *data, GError **error);
 /* The same, then split at white space that was not quoted: `EXPOSE $PORTS`. */
 char **words_expand_split(const char *text, char escape, WordsLookup lookup, void *data,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* One joined line of a Dockerfile: keyword, options, and the arguments in the form that the keyword has. */
+/* One joined line of a Dockerfile: keyword, options, and the arguments in the form that the
+ * keyword has. */
 #include "build/dockerfile.h"
 
 #include <jansson.h>
@@ -92,7 +93,7 @@ static const char *skip_space(const char *text)
     return text;
 }
 
-/* --- keyword and options ----------------------------------------------------------------------------------------- */
+/* --- keyword and options ---------------------------------------------------------------------- */
 
 static bool find_keyword(const char *line, size_t length, DockerfileKind *out_kind, GError **error)
 {
@@ -156,9 +157,10 @@ static char **take_options(DockerfileKind kind, const char **text, GError **erro
     return (char **)g_ptr_array_free(g_steal_pointer(&options), FALSE);
 }
 
-/* --- arguments --------------------------------------------------------------------------------------------------- */
+/* --- arguments -------------------------------------------------------------------------------- */
 
-/* The strings of a JSON array; NULL when the text is none (Docker takes it as a shell command then). */
+/* The strings of a JSON array; NULL when the text is none (Docker takes it as a shell command
+ * then). */
 static char **parse_exec_form(const char *text)
 {
     if (*text != '[')
@@ -340,7 +342,7 @@ DockerfileInstruction *dockerfile_read_instruction(const char *line, char escape
     return g_steal_pointer(&instruction);
 }
 
-/* --- heredocs ------------------------------------------------------------------------------------------------------ */
+/* --- heredocs --------------------------------------------------------------------------------- */
 
 /* "<<EOF", "<<-'EOF'", "3<<EOF" */
 static DockerfileHeredoc *parse_heredoc(const char *word)

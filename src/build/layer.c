@@ -35,7 +35,8 @@ static TreeNode *add_dir(const LayerDirs *dirs, TreeNode *parent, const char *na
     return node;
 }
 
-/* One component down; links put their target into the queue and stay where they are, or go to the root. */
+/* One component down; links put their target into the queue and stay where they are, or go to
+ * the root. */
 static TreeNode *descend(const LayerDirs *dirs, TreeNode *dir, const char *name, GQueue *queue,
                          unsigned *links, GError **error)
 {

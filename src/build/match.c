@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Patterns.
  *
- * A pattern is matched like a small automaton: for each byte of the path the set of places in the pattern
- * that can be reached is worked out, so the time is pattern times path whatever stars there are.
+ * A pattern is matched like a small automaton: for each byte of the path the set of places in
+ * the pattern that can be reached is worked out, so the time is pattern times path whatever
+ * stars there are.
  */
 #include "build/match.h"
 
@@ -10,12 +11,12 @@
 
 typedef enum {
     TOKEN_CHAR,
-    TOKEN_ANY,   /* ? */
-    TOKEN_CLASS, /* [...]: `text` from behind the bracket */
-    TOKEN_DIRS,  /* any bytes that end in a slash */
-    TOKEN_STAR,  /* any bytes but slashes */
-    TOKEN_DEEP,  /* any bytes */
-    TOKEN_OPTIONAL, /* the next one, or nothing; with DIRS behind it, this is a "**" that a slash follows */
+    TOKEN_ANY,      /* ? */
+    TOKEN_CLASS,    /* [...]: `text` from behind the bracket */
+    TOKEN_DIRS,     /* any bytes that end in a slash */
+    TOKEN_STAR,     /* any bytes but slashes */
+    TOKEN_DEEP,     /* any bytes */
+    TOKEN_OPTIONAL, /* the next one or nothing: "**" with a slash is OPTIONAL DIRS */
 } TokenKind;
 
 typedef struct {
@@ -177,7 +178,7 @@ char *match_clean(const char *path)
     return g_strjoinv("/", (char **)kept->pdata);
 }
 
-/* --- .dockerignore ----------------------------------------------------------------------------------------------- */
+/* --- .dockerignore ---------------------------------------------------------------------------- */
 
 typedef struct {
     char *pattern;

@@ -4,12 +4,13 @@
 
 #include "base/error.h"
 
-/* Go's filepath.Match over the whole path: '*' and '?' stop at slashes, [a-z] [^a-z], '\' quotes. With `deep`, "**"
- * crosses any number of directories. */
+/* Go's filepath.Match over the whole path: '*' and '?' stop at slashes, [a-z] [^a-z], '\'
+ * quotes. With `deep`, "**" crosses any number of directories. */
 bool match_path(const char *pattern, const char *path, bool deep);
 bool match_is_pattern(const char *text);
 
-/* .dockerignore: the last line that matches a path or a directory above it decides; '!' takes back in. */
+/* .dockerignore: the last line that matches a path or a directory above it decides; '!' takes
+ * back in. */
 typedef struct Ignore Ignore;
 /* text may be NULL: nothing is ignored. */
 Ignore *ignore_new(const char *text);

@@ -16,7 +16,7 @@ typedef struct {
     Tree *layer;   /* WORKDIR that isn't there */
 } Metadata;
 
-/* --- small pieces --------------------------------------------------------------------------------------------- */
+/* --- small pieces ----------------------------------------------------------------------------- */
 
 static char *expand(Metadata *m, const char *text, GError **error)
 {
@@ -88,7 +88,7 @@ static char **command_line(Metadata *m)
     return argv;
 }
 
-/* --- instructions ---------------------------------------------------------------------------------------------- */
+/* --- instructions ----------------------------------------------------------------------------- */
 
 static bool apply_env(Metadata *m, GError **error)
 {

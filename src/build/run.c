@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* RUN: the command in a sandbox over the stage's image; what it wrote becomes a layer.
  *
- * The writable layer is thrown away afterwards, so it is mounted volatile: nothing the command syncs costs
- * anything, and a crash loses a step that would be done again anyway.
+ * The writable layer is thrown away afterwards, so it is mounted volatile: nothing the command
+ * syncs costs anything, and a crash loses a step that would be done again anyway.
  */
 #include "build/run.h"
 #include "build/state.h"
@@ -18,7 +18,7 @@
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(SandboxUser, sandbox_user_clear)
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(RuntimeProcess, runtime_process_clear)
 
-/* --- the command --------------------------------------------------------------------------------------------------- */
+/* --- the command ------------------------------------------------------------------------------ */
 
 /* The text for the shell: a line that is nothing but a heredoc is the heredoc's text. */
 static char *shell_text(const DockerfileInstruction *instruction, char escape, GError **error)
@@ -81,7 +81,7 @@ static char **make_env(Build *build, const Stage *stage, const char *home)
     return (char **)g_ptr_array_free(env, FALSE);
 }
 
-/* --- what it wrote ------------------------------------------------------------------------------------------------- */
+/* --- what it wrote ---------------------------------------------------------------------------- */
 
 static bool same_attributes(const TreeInode *a, const TreeInode *b)
 {
@@ -95,7 +95,8 @@ static bool same_attributes(const TreeInode *a, const TreeInode *b)
     return true;
 }
 
-/* Directories that nothing remains in and that are as they were: copied up for a file that came and went. */
+/* Directories that nothing remains in and that are as they were: copied up for a file that came
+ * and went. */
 static void drop_untouched_dirs(Tree *layer, TreeNode *dir, Tree *base)
 {
     for (size_t i = tree_n_children(dir); i-- > 0;) {
@@ -127,7 +128,8 @@ static void drop_mount_points(Tree *layer, Tree *base)
         if (empty)
             tree_remove(layer, node);
     }
-    /* an /etc that was only made for the three files; the program's own empty /etc looks the same and goes too */
+    /* an /etc that was only made for the three files; the program's own empty /etc looks the
+     * same and goes too */
     TreeNode *etc = tree_lookup(layer, "etc");
     if (etc && tree_n_children(etc) == 0 && !tree_lookup(base, "etc"))
         tree_remove(layer, etc);
@@ -152,7 +154,7 @@ static bool read_layer(Build *build, Stage *stage, int scratch_fd, Tree **out_la
     return true;
 }
 
-/* --- running -------------------------------------------------------------------------------------------------------- */
+/* --- running ---------------------------------------------------------------------------------- */
 
 static bool choose_network(const Build *build, const DockerfileInstruction *instruction,
                            SandboxNet *out, GError **error)

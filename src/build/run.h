@@ -6,7 +6,8 @@
 #include "base/sys/fail.h"
 #include "network/network.h"
 
-/* A directory of its own for a writable layer, under $ATOMIC_ROOT/build; those that killed builds left are removed. */
+/* A directory of its own for a writable layer, under $ATOMIC_ROOT/build; those that killed
+ * builds left are removed. */
 typedef struct {
     int parent_fd; /* $ATOMIC_ROOT/build */
     int fd;        /* the directory, locked while it is in use */

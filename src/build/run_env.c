@@ -11,7 +11,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-/* --- scratch directories ------------------------------------------------------------------------------------------ */
+/* --- scratch directories ---------------------------------------------------------------------- */
 
 /* Removes the directory unless a living build holds its lock. */
 static void sweep_one(int parent_fd, const char *name)
@@ -72,7 +72,7 @@ void run_scratch_clear(RunScratch *scratch)
     g_free(scratch->name);
 }
 
-/* --- network -------------------------------------------------------------------------------------------------------- */
+/* --- network ---------------------------------------------------------------------------------- */
 
 bool run_network_prepare(RunNetwork *network, const char *name, GError **error)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Private to build/: a build that is going on.
  *
- * A stage is an image that grows: `image` is what the last instruction gave, `config` a copy of its config that the
- * next instruction changes. step_commit() writes config (and layer) as the next image.
+ * A stage is an image that grows: `image` is what the last instruction gave, `config` a copy of
+ * its config that the next instruction changes. step_commit() writes config (and layer) as the
+ * next image.
  */
 #pragma once
 
@@ -37,7 +38,7 @@ typedef struct {
     bool clamp_times;   /* $SOURCE_DATE_EPOCH: no file is newer than `timestamp` */
 } Build;
 
-/* --- variables: variables.c ------------------------------------------------------------------------------------ */
+/* --- variables: variables.c ------------------------------------------------------------------- */
 
 /* ARGs before the first FROM. */
 bool variables_read_global(Build *build, GError **error);
@@ -47,14 +48,15 @@ bool variables_declare(Build *build, Stage *stage, const DockerfileInstruction *
 /* stage NULL: FROM, which sees the global ones only. */
 char *variables_expand(Build *build, Stage *stage, const char *text, GError **error);
 char **variables_expand_split(Build *build, Stage *stage, const char *text, GError **error);
-/* The ARGs that a RUN sees, "NAME=value" sorted, without those that the image's environment has too. */
+/* The ARGs that a RUN sees, "NAME=value" sorted, without those that the image's environment has
+ * too. */
 char **variables_for_run(const Stage *stage);
 /* The same for the proxy variables, which need no ARG and are no part of the result. */
 char **variables_proxies(Build *build);
 /* Build arguments that no ARG asked for. */
 char **variables_unused(const Build *build);
 
-/* --- steps: step.c --------------------------------------------------------------------------------------------- */
+/* --- steps: step.c ---------------------------------------------------------------------------- */
 
 /* The stage's files; borrowed. */
 Tree *step_tree(Build *build, Stage *stage, GError **error);
@@ -62,7 +64,8 @@ Tree *step_tree(Build *build, Stage *stage, GError **error);
 char *step_key(const Stage *stage, const char *const *parts);
 /* Looks the key up and makes what it finds the stage's image. False on failure. */
 bool step_find(Build *build, Stage *stage, const char *key, bool *out_found, GError **error);
-/* Writes the next image: stage->config with a history entry, and `layer` (NULL: no files) on top. */
+/* Writes the next image: stage->config with a history entry, and `layer` (NULL: no files) on
+ * top. */
 bool step_commit(Build *build, Stage *stage, const char *key, const char *created_by, Tree *layer,
                  GError **error);
 /* The stage's image is `image` from now on (taken over). */
@@ -70,10 +73,10 @@ bool step_use(Stage *stage, OciImage *image, GError **error);
 /* Times of the layer that are later than allowed are set back. */
 bool step_clamp(Build *build, Tree *layer, GError **error);
 
-/* --- instructions ---------------------------------------------------------------------------------------------- */
+/* --- instructions ----------------------------------------------------------------------------- */
 
-/* metadata.c: all but FROM, ARG, RUN, COPY and ADD. Changes stage->config; *out_created_by is for the history.
- * *out_layer: files that it needs (WORKDIR), or NULL. */
+/* metadata.c: all but FROM, ARG, RUN, COPY and ADD. Changes stage->config; *out_created_by is
+ * for the history. *out_layer: files that it needs (WORKDIR), or NULL. */
 bool metadata_apply(Build *build, Stage *stage, const DockerfileInstruction *instruction,
                     char **out_created_by, Tree **out_layer, GError **error);
 /* copy.c: the layer of a COPY or ADD. */
@@ -86,15 +89,17 @@ char **run_argv(const Build *build, const Stage *stage, const DockerfileInstruct
 bool run_command(Build *build, Stage *stage, const DockerfileInstruction *instruction,
                  char *const *argv, int *out_status, Tree **out_layer, GError **error);
 
-/* The directory at this path in the layer: made when it is neither there nor in `base`, with base's attributes
- * when it is in base only. Links are followed as they are in base and layer. layer.c */
+/* The directory at this path in the layer: made when it is neither there nor in `base`, with
+ * base's attributes when it is in base only. Links are followed as they are in base and layer.
+ * layer.c */
 typedef struct {
     Tree *base, *layer;
     uint32_t uid, gid; /* of directories that are new */
     uint64_t mtime;
 } LayerDirs;
 TreeNode *layer_dir(const LayerDirs *dirs, const char *path, GError **error);
-/* A text file of the tree ("etc/passwd"), links followed; NULL when it isn't there or isn't readable. */
+/* A text file of the tree ("etc/passwd"), links followed; NULL when it isn't there or isn't
+ * readable. */
 char *layer_read_text(Store *store, Tree *tree, const char *path);
 /* Absolute, relative to the stage's working directory. */
 char *layer_path(const Stage *stage, const char *path);

@@ -9,7 +9,8 @@ static const char *const proxies[] = {
     "ftp_proxy",  "NO_PROXY",   "no_proxy",    "ALL_PROXY",   "all_proxy",
 };
 
-/* What every Dockerfile may ask for: the platform that is built for and on. NULL when it is none of these. */
+/* What every Dockerfile may ask for: the platform that is built for and on. NULL when it is none
+ * of these. */
 static char *platform_value(const char *name)
 {
     if (!g_str_has_prefix(name, "TARGET") && !g_str_has_prefix(name, "BUILD"))
@@ -53,8 +54,8 @@ char **variables_expand_split(Build *build, Stage *stage, const char *text, GErr
     return words_expand_split(text, build->file->escape, lookup, &scope, error);
 }
 
-/* Declares NAME or NAME=DEFAULT in `args`. What was given on the command line wins over the default, and the
- * default over what stands before the first FROM. */
+/* Declares NAME or NAME=DEFAULT in `args`. What was given on the command line wins over the
+ * default, and the default over what stands before the first FROM. */
 static bool declare(Build *build, Stage *stage, GHashTable *args, const char *word, GError **error)
 {
     const char *equals = strchr(word, '=');

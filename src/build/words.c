@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The shell-like words of a Dockerfile: quotes, escapes, $variables.
  *
- * One pass over the text. What quotes protected from being split is marked while expanding: a split is only made
- * at white space that stood bare or came out of an unquoted variable.
+ * One pass over the text. What quotes protected from being split is marked while expanding: a
+ * split is only made at white space that stood bare or came out of an unquoted variable.
  */
 #include "build/dockerfile.h"
 
 #include <string.h>
 
-/* A byte that can't be in the text (it is checked to be UTF-8): white space at which words are parted. */
+/* A byte that can't be in the text (it is checked to be UTF-8): white space at which words are
+ * parted. */
 #define SPLIT '\xff'
 
 char **words_split(const char *text, char escape)

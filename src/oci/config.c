@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The image config: values, and reading it from JSON (writing is in config_format.c).
  *
- * The JSON may come from anyone: every type is checked, what is missing is empty, what is unknown is ignored.
+ * The JSON may come from anyone: every type is checked, what is missing is empty, what is
+ * unknown is ignored.
  */
 #include "oci/oci.h"
 
@@ -107,7 +108,7 @@ void oci_config_set_env(OciConfig *config, const char *key, const char *value)
     config->env[n + 1] = NULL;
 }
 
-/* --- reading JSON ----------------------------------------------------------------------------------------- */
+/* --- reading JSON ----------------------------------------------------------------------------- */
 
 static bool bad_type(const char *key, const char *expected, GError **error)
 {

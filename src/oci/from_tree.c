@@ -13,7 +13,8 @@
 /* Of the mapping below; part of the cache key. */
 #define MAPPING_VERSION 1
 
-/* On a host these are links into /var; in a container they are real, with what /var has for them. */
+/* On a host these are links into /var; in a container they are real, with what /var has for
+ * them. */
 static const struct {
     const char *path;
     uint32_t mode;
@@ -106,8 +107,9 @@ static void drop_kernels(Tree *tree)
     }
 }
 
-/* OSTree makes files of equal metadata and content one inode. In a container they are files of their own again:
- * writing to one must not be seen in the other when the image is unpacked elsewhere. */
+/* OSTree makes files of equal metadata and content one inode. In a container they are files of
+ * their own again: writing to one must not be seen in the other when the image is unpacked
+ * elsewhere. */
 static bool separate(Tree *tree, TreeNode *dir, GError **error)
 {
     for (size_t i = 0; i < tree_n_children(dir); i++) {

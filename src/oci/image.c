@@ -139,8 +139,8 @@ static bool candidate(const char *hex, const char *prefix, char **found)
     return true;
 }
 
-/* The whole hex of the one id that begins with `prefix`: among the images, then in the build cache. NULL without an
- * error when there is none. */
+/* The whole hex of the one id that begins with `prefix`: among the images, then in the build
+ * cache. NULL without an error when there is none. */
 static char *find_id(Store *store, const char *prefix, char **out_manifest, GError **error)
 {
     g_autofree char *found = NULL;
@@ -205,7 +205,7 @@ OciImage *oci_image_open(Store *store, const char *name_or_id, GError **error)
                             name_or_id);
 }
 
-/* --- lists -------------------------------------------------------------------------------------------------- */
+/* --- lists ------------------------------------------------------------------------------------ */
 
 static void image_free(void *data)
 {
@@ -302,7 +302,7 @@ bool oci_image_size(Store *store, const OciImage *image, uint64_t *out_size, GEr
     return true;
 }
 
-/* --- the build cache ----------------------------------------------------------------------------------------- */
+/* --- the build cache -------------------------------------------------------------------------- */
 
 OciImage *oci_cache_get(Store *store, const char *key, GError **error)
 {

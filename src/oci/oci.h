@@ -1,27 +1,28 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Container images in the store.
  *
- *     streams/oci-config-sha256:C      the image's JSON config; C is the image's id. Its named
- * references: each diff_id -> that layer's stream, "composefs.image.v1" -> the EROFS image of all
- * layers applied, which is what gets mounted streams/oci-layer-sha256:D       a layer's tar as a
- * split stream; D (diff_id) hashes the tar's bytes streams/oci-manifest-sha256:M    the manifest;
- * references the config and the layers
+ *     streams/oci-config-sha256:C    the image's JSON config; C is the image's id. Its named
+ *                                    references: each diff_id -> that layer's stream, and
+ *                                    "composefs.image.v1" -> the EROFS image of all layers applied,
+ *                                    which is what gets mounted
+ *     streams/oci-layer-sha256:D     a layer's tar as a split stream; D (diff_id) hashes the tar
+ *     streams/oci-manifest-sha256:M  the manifest; references the config and the layers
  *
- *     streams/refs/oci/NAME:TAG        -> oci-manifest-…; images/refs/oci/NAME:TAG -> the EROFS
- * image streams/refs/oci-id/C            -> oci-manifest-…; one for every image that exists, named
- * or not streams/refs/oci-cache/KEY       -> oci-config-…; what a build step gave, by what went
- * into it
+ *     streams/refs/oci/NAME:TAG      -> oci-manifest-…; images/refs/oci/NAME:TAG -> EROFS image
+ *     streams/refs/oci-id/C          -> oci-manifest-…; one for every image, named or not
+ *     streams/refs/oci-cache/KEY     -> oci-config-…; what a build step gave, by what went into it
  *
- * An image exists while refs/oci-id has it; a name that moves away leaves the image unnamed, as in
- * Docker. An intermediate image of a build lives by its cache refs and can be used by its id too.
+ * An image exists while refs/oci-id has it; a name that moves away leaves the image unnamed, as
+ * in Docker. An intermediate image of a build lives by its cache refs and can be used by its id
+ * too.
  *
- * Names are Docker's: "docker.io/library/web:latest", "library/web" and "web" are one image, shown
- * and stored as "web:latest". What can't be a name (and any unique prefix of an id, after the names
- * were tried) is taken as an id, with or without "sha256:".
+ * Names are Docker's: "docker.io/library/web:latest", "library/web" and "web" are one image,
+ * shown and stored as "web:latest". What no image has as its name is taken as an id or any
+ * unique prefix of one, with or without "sha256:".
  *
- * The first half of this header (image.c, name.c, config.c) links the store's reader and jansson,
- * no libcrypto and no libarchive: it is on the path of every container start. The second half
- * (write.c, from_tree.c) is for the programs that make images.
+ * The first half of this header links the store's reader and jansson, no libcrypto and no
+ * libarchive: it is on the path of every container start. The second half ("making images") is
+ * for the programs that make images.
  */
 #pragma once
 
@@ -82,8 +83,7 @@ const char *oci_config_env(const OciConfig *config, const char *key);
 /* Adds or replaces in place. */
 void oci_config_set_env(OciConfig *config, const char *key, const char *value);
 
-/* --- names
- * ---------------------------------------------------------------------------------------------- */
+/* --- names ------------------------------------------------------------------------------------ */
 
 /* The familiar name with its tag: "web:latest", "quay.io/a/b:1". ERROR_INVALID says what is wrong.
  */
@@ -91,8 +91,7 @@ char *oci_name_normalize(const char *text, GError **error);
 /* Splits a normalised name; both newly allocated. */
 void oci_name_split(const char *normalized, char **out_repository, char **out_tag);
 
-/* --- reading
- * -------------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 typedef struct {
     char *id;       /* "sha256:" and 64 hex digits of the config */
@@ -113,7 +112,8 @@ GPtrArray *oci_image_list(Store *store, bool intermediate, GError **error);
 /* Bytes of the layers' tars. */
 bool oci_image_size(Store *store, const OciImage *image, uint64_t *out_size, GError **error);
 
-/* Docker's `image inspect` document, with "composefs" (the EROFS image) and "Sharing" added. A new reference. */
+/* Docker's `image inspect` document, with "composefs" (the EROFS image) and "Sharing" added. A
+ * new reference. */
 json_t *oci_image_inspect(Store *store, const OciImage *image, GError **error);
 
 /* What images take and what they share with this host's trees (images/refs/deploy). Reads every
@@ -128,8 +128,7 @@ bool oci_sharing(Store *store, OciSharing *out_sharing, GError **error);
 bool oci_image_sharing(Store *store, const OciImage *image, OciSharing *out_sharing,
                        GError **error);
 
-/* --- names of images: writing refs only
- * ------------------------------------------------------------------- */
+/* --- names of images: writing refs only ------------------------------------------------------- */
 
 /* Gives the image a (further) name; `name` need not be normalised. An image that had it becomes
  * unnamed. */
@@ -140,14 +139,13 @@ bool oci_image_untag(Store *store, const char *name, GError **error);
  * go with the next garbage collection. */
 bool oci_image_remove(Store *store, const OciImage *image, GError **error);
 
-/* --- the build cache ----------------------------------------------------------------------------------------- */
+/* --- the build cache -------------------------------------------------------------------------- */
 
 /* The intermediate image under this key (hex digits), or NULL without an error. */
 OciImage *oci_cache_get(Store *store, const char *key, GError **error);
 bool oci_cache_set(Store *store, const char *key, const char *id, GError **error);
 
-/* --- making images (libcrypto)
- * ---------------------------------------------------------------------------- */
+/* --- making images (libcrypto) ---------------------------------------------------------------- */
 
 typedef struct {
     char *diff_id; /* "sha256:…" */
@@ -160,10 +158,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(OciLayer, oci_layer_free)
 /* The layer tree (whiteouts allowed) as a tar in a split stream of the transaction. */
 OciLayer *oci_layer_write(StoreTxn *txn, Tree *layer, GError **error);
 
-/* Writes an image: `image` is the EROFS image of all layers applied (already committed), `new_layer` (may be NULL) the
- * one that is not in the store yet; its diff_id must be among the config's. Durable when it returns, but an
- * intermediate image: it lives by the refs that the caller makes (oci_cache_set) until oci_image_keep().
- * *out_id: "sha256:…". */
+/* Writes an image: `image` is the EROFS image of all layers applied (already committed),
+ * `new_layer` (may be NULL) the one that is not in the store yet; its diff_id must be among the
+ * config's. Durable when it returns, but an intermediate image: it lives by the refs that the
+ * caller makes (oci_cache_set) until oci_image_keep(). *out_id: "sha256:…". */
 typedef struct {
     const OciConfig *config;
     const Digest *image;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Giving names to images, and taking names and images away: refs only.
  *
- * A name is two refs: the manifest's stream and the EROFS image. The stream's is the one that is read, so it is
- * set last and removed first: whoever finds the name finds a whole image. Power lost in between leaves an image ref without
- * a name, which the next tagging or untagging of that name puts right.
+ * A name is two refs: the manifest's stream and the EROFS image. The stream's is the one that is
+ * read, so it is set last and removed first: whoever finds the name finds a whole image. Power
+ * lost in between leaves an image ref without a name, which the next tagging or untagging of
+ * that name puts right.
  */
 #include "oci/image.h"
 
@@ -58,7 +59,8 @@ static bool same_history(const OciHistory *a, const OciHistory *b)
            g_strcmp0(a->created_by, b->created_by) == 0;
 }
 
-/* Whether `image` was built on `base` (or is it). Times in the history make this as good as a parent's id. */
+/* Whether `image` was built on `base` (or is it). Times in the history make this as good as a
+ * parent's id. */
 static bool is_built_on(const OciImage *image, const OciImage *base)
 {
     const OciConfig *a = image->config, *b = base->config;

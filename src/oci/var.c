@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A composed tree has its /var as tmpfiles.d lines (compose writes them); a container has no first boot, so they
- * are carried out here. */
+/* A composed tree has its /var as tmpfiles.d lines (compose writes them); a container has no
+ * first boot, so they are carried out here. */
 #include "oci/var.h"
 
 #include <string.h>

@@ -4,6 +4,6 @@
 
 #include "tree/tree.h"
 
-/* Makes what the lines of usr/lib/tmpfiles.d/atomic-var.conf say: directories (d), links (L), and files copied from
- * /usr/share/factory (C). Only below /var; what is there already stays. */
+/* Makes what the lines of usr/lib/tmpfiles.d/atomic-var.conf say: directories (d), links (L),
+ * and files copied from /usr/share/factory (C). Only below /var; what is there already stays. */
 bool var_populate(Tree *tree, const char *text, size_t size, GError **error);

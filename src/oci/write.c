@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Writing images.
  *
- * Order: layer, config and manifest are objects of one transaction; it is flushed; then the streams get their
- * names, what is referred to first; then the refs. Power loss before the last ref leaves garbage.
+ * Order: layer, config and manifest are objects of one transaction; it is flushed; then the
+ * streams get their names, what is referred to first; then the refs. Power loss before the last
+ * ref leaves garbage.
  */
 #include "base/hash.h"
 #include "oci/image.h"
@@ -32,7 +33,7 @@ void oci_layer_free(OciLayer *layer)
     g_free(layer);
 }
 
-/* --- layers --------------------------------------------------------------------------------------------------- */
+/* --- layers ----------------------------------------------------------------------------------- */
 
 typedef struct {
     StoreTxn *txn;
@@ -49,7 +50,8 @@ static bool sink_bytes(void *data, const void *bytes, size_t size, GError **erro
     return store_stream_write_inline(sink->writer, bytes, size, error);
 }
 
-/* The file's bytes are read only to hash them: the diff_id covers them, and nothing else knows it. */
+/* The file's bytes are read only to hash them: the diff_id covers them, and nothing else knows
+ * it. */
 static bool hash_object(LayerSink *sink, const Digest *object, uint64_t size, GError **error)
 {
     _autofd int fd = store_open_object(store_txn_store(sink->txn), object, error);
@@ -103,7 +105,7 @@ OciLayer *oci_layer_write(StoreTxn *txn, Tree *layer, GError **error)
     return g_steal_pointer(&result);
 }
 
-/* --- config and manifest ----------------------------------------------------------------------------------------- */
+/* --- config and manifest ---------------------------------------------------------------------- */
 
 typedef struct {
     char *digest;  /* "sha256:…" of the JSON */
@@ -197,7 +199,8 @@ static json_t *descriptor(const char *type, const char *digest, uint64_t size)
                      (json_int_t)size);
 }
 
-/* The manifest of a written image. Layers are listed by their uncompressed tars: that is what we hold. */
+/* The manifest of a written image. Layers are listed by their uncompressed tars: that is what we
+ * hold. */
 static char *format_manifest(Store *store, const OciImage *image, size_t config_size,
                              GError **error)
 {
