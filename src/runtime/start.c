@@ -102,9 +102,12 @@ static int run_steps(StartPlan *plan, SysError *error)
         return -1;
     if (spec->hostname && sethostname(spec->hostname, strlen(spec->hostname)) < 0)
         return sys_fail_errno(error, "cannot set the hostname '%s'", spec->hostname);
-    /* keys of whoever started us must not be found in the container */
+    if (enter_user_namespace(spec, error) < 0)
+        return -1;
+    /* Keys of whoever started us must not be found in the container; the new keyring counts on the
+     * container's root. A kernel without keys has none to find. */
     syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
-    return enter_user_namespace(spec, error);
+    return 0;
 }
 
 static _noreturn void child(StartPlan *plan)
@@ -138,19 +141,8 @@ static int check_spec(const RuntimeSpec *spec, SysError *error)
     return 0;
 }
 
-/* A detached mount of the source with the flags of the bind; see RuntimeBind. */
-static int open_bind(const RuntimeBind *bind, SysError *error)
+static int set_bind_flags(int fd, const RuntimeBind *bind, const char *name, SysError *error)
 {
-    const char *name = bind->path ? bind->path : bind->target;
-    _autofd int fd = -1;
-    if (bind->detached)
-        fd = fcntl(bind->fd, F_DUPFD_CLOEXEC, 3);
-    else
-        fd = open_tree(bind->path ? AT_FDCWD : bind->fd, bind->path ? bind->path : "",
-                       OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE |
-                           (bind->path ? 0 : AT_EMPTY_PATH));
-    if (fd < 0)
-        return sys_fail_errno(error, "cannot bind '%s' into the container", name);
     struct mount_attr attr = {.attr_set = MOUNT_ATTR_NODEV};
     if (bind->readonly)
         attr.attr_set |= MOUNT_ATTR_RDONLY;
@@ -160,10 +152,33 @@ static int open_bind(const RuntimeBind *bind, SysError *error)
         attr.attr_set |= MOUNT_ATTR_NOEXEC;
     if (mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof attr) < 0)
         return sys_fail_errno(error, "cannot set flags on the bind of '%s'", name);
+    if (bind->idmap_fd < 0)
+        return 0;
     struct mount_attr idmap = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)bind->idmap_fd};
-    if (bind->idmap_fd >= 0 && mount_setattr(fd, "", AT_EMPTY_PATH, &idmap, sizeof idmap) < 0)
+    /* what is mounted below may be of a kind that can't be mapped: then only the top is */
+    if (mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &idmap, sizeof idmap) < 0 &&
+        mount_setattr(fd, "", AT_EMPTY_PATH, &idmap, sizeof idmap) < 0)
         return sys_fail_errno(error, "cannot map the owners of the bind of '%s'", name);
-    return fd_steal(&fd);
+    return 0;
+}
+
+/* A detached mount of the source with the flags of the bind; see RuntimeBind. */
+static int open_bind(const RuntimeBind *bind, SysError *error)
+{
+    const char *name = bind->path ? bind->path : bind->target;
+    if (bind->target[0] != '/' || bind->target[strspn(bind->target, "/")] == '\0')
+        return sys_fail(error, EINVAL, "cannot bind on '%s': not an absolute path below '/'",
+                        bind->target);
+    _autofd int fd = -1;
+    if (bind->detached)
+        fd = fcntl(bind->fd, F_DUPFD_CLOEXEC, 3);
+    else
+        fd = open_tree(bind->path ? AT_FDCWD : bind->fd, bind->path ? bind->path : "",
+                       OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE |
+                           (bind->path ? 0 : AT_EMPTY_PATH));
+    if (fd < 0)
+        return sys_fail_errno(error, "cannot bind '%s' into the container", name);
+    return set_bind_flags(fd, bind, name, error) < 0 ? -1 : fd_steal(&fd);
 }
 
 static void close_binds(int *fds, size_t n)

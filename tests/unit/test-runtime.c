@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
+#include <linux/nsfs.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -200,6 +201,21 @@ static void test_user(Fixture *f, gconstpointer data)
                  "?\nCapEff:\t0+\nCapPrm:\t0+\nCapBnd:\t0+800405fb\nok\n$");
 }
 
+/* Limits such as inotify's are counted on the creator: not on the host's root, not on an id that the
+ * container could have. */
+static void test_creator(Fixture *f, gconstpointer data)
+{
+    uid_t owner = 0;
+    g_assert_cmpint(ioctl(f->spec.namespaces.user, NS_GET_OWNER_UID, &owner), ==, 0);
+    g_assert_cmpuint(owner, ==, CREATOR);
+    /* and all that is given away with it belongs to it */
+    struct stat user, of_net;
+    _autofd int net_owner = ioctl(f->spec.namespaces.net, NS_GET_USERNS);
+    g_assert_cmpint(fstat(f->spec.namespaces.user, &user) | fstat(net_owner, &of_net), ==, 0);
+    g_assert_cmpuint(user.st_ino, ==, of_net.st_ino);
+    expect_match(f, "names", "^1 ");
+}
+
 static char *outside_status(pid_t pid, const char *key)
 {
     g_autofree char *path = g_strdup_printf("/proc/%d/status", (int)pid), *text = NULL;
@@ -346,6 +362,9 @@ static void test_bind_missing(Fixture *f, gconstpointer data)
     g_assert_cmpint(start(f, argv), ==, -1);
     g_assert_cmpstr(f->error.message, ==,
                     "cannot bind '/nowhere/at/all' into the container: No such file or directory");
+    bind = (RuntimeBind){.path = "/etc", .fd = -1, .target = "//", .idmap_fd = -1};
+    g_assert_cmpint(start(f, argv), ==, -1);
+    g_assert_cmpstr(f->error.message, ==, "cannot bind on '//': not an absolute path below '/'");
 }
 
 static void test_tmpfs_and_read_only(Fixture *f, gconstpointer data)
@@ -599,6 +618,7 @@ int main(int argc, char **argv)
 #define ADD(name, test) g_test_add("/runtime/" name, Fixture, NULL, set_up, test, tear_down)
     ADD("names", test_names);
     ADD("user", test_user);
+    ADD("creator", test_creator);
     ADD("not-root-outside", test_not_root_outside);
     ADD("rights", test_rights);
     ADD("no-caps", test_no_caps);
