@@ -2,6 +2,7 @@
 /* The program atomic-store. */
 #include "cli/cli.h"
 #include "cli/host_verbs.h"
+#include "cli/store_verbs.h"
 #include "cli/tree_verbs.h"
 
 static const CliVerb verbs[] = {
@@ -19,6 +20,15 @@ static const CliVerb verbs[] = {
     {"tree", "ls", cli_tree_ls},
     {"tree", "cat", cli_tree_cat},
     {"tree", "pkglist", cli_tree_pkglist},
+    {"store", "init", cli_store_init},
+    {"store", "import", cli_store_import},
+    {"store", "export", cli_store_export},
+    {"store", "ls", cli_store_ls},
+    {"store", "cat", cli_store_cat},
+    {"store", "mount", cli_store_mount},
+    {"store", "unmount", cli_store_unmount},
+    {"store", "gc", cli_store_gc},
+    {"store", "fsck", cli_store_fsck},
     {NULL},
 };
 

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* `atomic store import` and `export`. */
+#include "cli/store_verbs.h"
+
+#include "base/cancel.h"
+#include "base/file.h"
+
+#include <string.h>
+#include <unistd.h>
+
+/* Exactly one of three places. */
+typedef struct {
+    char *dir, *tar, *dump;
+} Place;
+
+static void place_clear(Place *place)
+{
+    g_free(place->dir);
+    g_free(place->tar);
+    g_free(place->dump);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Place, place_clear)
+
+static bool check_place(const Place *place, GError **error)
+{
+    if (!!place->dir + !!place->tar + !!place->dump != 1)
+        return error_throw(error, ERROR_USAGE, "exactly one of --dir, --tar and --dump is needed");
+    return true;
+}
+
+/* --- import --------------------------------------------------------------------------------------------- */
+
+/* An fd of the caller's; "-" is standard input. */
+static int open_input(const char *path, GError **error)
+{
+    if (strcmp(path, "-") != 0)
+        return file_open_at(AT_FDCWD, path, O_RDONLY, error);
+    int fd = dup(STDIN_FILENO);
+    return fd < 0 ? error_throw_errno_fd(error, "cannot read standard input") : fd;
+}
+
+static bool check_object(TreeNode *node, void *data, GError **error)
+{
+    if (!node->inode->has_object || store_txn_has(data, &node->inode->object))
+        return true;
+    g_autofree char *path = tree_path(node);
+    return error_throw(error, ERROR_PERMISSION,
+                       "cannot import the dump: the object of '%s' is not in the store\n"
+                       "hint: root may import it nevertheless", path);
+}
+
+/* A dump names objects without bringing their bytes: in a store that several people use, that would give whoever
+ * knows a digest the bytes of a file that he can't read. */
+static Tree *import_dump(StoreTxn *txn, const char *path, GError **error)
+{
+    enum { DUMP_MAX = 1 << 30 };
+    _autofd int fd = open_input(path, error);
+    size_t size;
+    g_autofree char *text = fd < 0 ? NULL : file_read_fd(fd, DUMP_MAX, &size, error);
+    g_autoptr(Tree) tree = text ? tree_parse_dump(text, size, error) : NULL;
+    if (!tree || (geteuid() != 0 && !tree_walk(tree, check_object, txn, error)))
+        return NULL;
+    return g_steal_pointer(&tree);
+}
+
+static Tree *import_place(StoreTxn *txn, const Place *place, StoreImportFlags flags, GError **error)
+{
+    if (place->dump)
+        return import_dump(txn, place->dump, error);
+    _autofd int fd = place->dir ? file_open_dir_at(AT_FDCWD, place->dir, error)
+                                : open_input(place->tar, error);
+    if (fd < 0)
+        return NULL;
+    return place->dir ? store_import_dir(txn, fd, flags, error)
+                      : store_import_tar_file(txn, fd, false, error);
+}
+
+static bool run_import(Store *store, const Place *place, const char *name, StoreImportFlags flags,
+                       Digest *out_image, GError **error)
+{
+    g_autoptr(StoreTxn) txn = store_txn_begin(store, NULL, error);
+    g_autoptr(Tree) tree = txn ? import_place(txn, place, flags, error) : NULL;
+    if (!tree || !store_commit_image(txn, tree, out_image, error))
+        return false;
+    return (!name || store_set_ref(store, STORE_IMAGES, name, digest_hex(out_image).text, error)) &&
+           store_txn_done(txn, error);
+}
+
+int cli_store_import(const CliCommand *command, int argc, char **argv, GError **error)
+{
+    g_auto(Place) place = {0};
+    g_autofree char *name = NULL;
+    gboolean no_xattrs = false;
+    const GOptionEntry entries[] = {
+        {"dir", 0, 0, G_OPTION_ARG_FILENAME, &place.dir, "Import a directory", "DIR"},
+        {"tar", 0, 0, G_OPTION_ARG_FILENAME, &place.tar, "Import a tar, compressed or not (- for stdin)",
+         "FILE"},
+        {"dump", 0, 0, G_OPTION_ARG_FILENAME, &place.dump, "Import a composefs dump (- for stdin)", "FILE"},
+        {"name", 0, 0, G_OPTION_ARG_STRING, &name, "Name the image, which also keeps it", "NAME"},
+        {"no-xattrs", 0, 0, G_OPTION_ARG_NONE, &no_xattrs, "Leave out a directory's extended attributes",
+         NULL},
+        G_OPTION_ENTRY_NULL,
+    };
+    g_auto(CliCommon) common = {0};
+    if (!cli_parse(command, entries, &common, &argc, &argv, 0, 0, false, error) ||
+        !check_place(&place, error))
+        return 1;
+    cancel_install();
+    g_autofree char *path = cli_store_path(&common);
+    g_autoptr(Store) store = store_init(path, error) ? store_open(path, error) : NULL;
+    Digest image;
+    if (!store ||
+        !run_import(store, &place, name, no_xattrs ? STORE_IMPORT_NO_XATTRS : 0, &image, error))
+        return 1;
+    printf("%s\n", digest_hex(&image).text);
+    return 0;
+}
+
+/* --- export --------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    Store *store;
+    FILE *out;
+} TarFile;
+
+static bool write_bytes(void *data, const void *bytes, size_t size, GError **error)
+{
+    TarFile *file = data;
+    return fwrite(bytes, 1, size, file->out) == size || error_throw_errno(error, "cannot write the tar");
+}
+
+static bool write_object(void *data, const Digest *object, uint64_t size _unused, GError **error)
+{
+    TarFile *file = data;
+    _autofd int fd = store_open_object(file->store, object, error);
+    if (fd < 0)
+        return false;
+    char buffer[65536];
+    ssize_t n;
+    while ((n = sys_read_all(fd, buffer, sizeof buffer)) > 0)
+        if (!write_bytes(data, buffer, (size_t)n, error))
+            return false;
+    return n == 0 || error_throw(error, ERROR_FAILED, "cannot read object '%.12s': %s",
+                                 digest_hex(object).text, g_strerror((int)-n));
+}
+
+/* "-" is standard output. */
+static bool export_file(Store *store, Tree *tree, const Place *place, GError **error)
+{
+    static const StoreTarSink sink = {write_bytes, write_object};
+    const char *path = place->tar ? place->tar : place->dump;
+    bool standard = strcmp(path, "-") == 0;
+    FILE *out = standard ? stdout : fopen(path, "we");
+    if (!out)
+        return error_throw_errno(error, "cannot create '%s'", path);
+    TarFile file = {.store = store, .out = out};
+    bool good;
+    if (place->tar) {
+        good = store_write_tar(tree, &sink, &file, error);
+    } else {
+        g_autofree char *dump = tree_format_dump(tree);
+        good = fputs(dump, out) >= 0 || error_throw_errno(error, "cannot write '%s'", path);
+    }
+    if (standard ? fflush(out) != 0 : fclose(out) != 0)
+        good = good && error_throw_errno(error, "cannot write '%s'", path);
+    return good;
+}
+
+static bool export_directory(Store *store, Tree *tree, const char *path, GError **error)
+{
+    if (!file_ensure_dir_at(AT_FDCWD, path, 0755, error))
+        return false;
+    _autofd int fd = file_open_dir_at(AT_FDCWD, path, error);
+    return fd >= 0 && store_export_dir(store, tree, fd, error);
+}
+
+int cli_store_export(const CliCommand *command, int argc, char **argv, GError **error)
+{
+    g_auto(Place) place = {0};
+    const GOptionEntry entries[] = {
+        {"dir", 0, 0, G_OPTION_ARG_FILENAME, &place.dir, "Export into an empty directory", "DIR"},
+        {"tar", 0, 0, G_OPTION_ARG_FILENAME, &place.tar, "Export as a tar (- for stdout)", "FILE"},
+        {"dump", 0, 0, G_OPTION_ARG_FILENAME, &place.dump, "Export as a composefs dump (- for stdout)",
+         "FILE"},
+        G_OPTION_ENTRY_NULL,
+    };
+    g_auto(CliCommon) common = {0};
+    if (!cli_parse(command, entries, &common, &argc, &argv, 1, 1, false, error) ||
+        !check_place(&place, error))
+        return 1;
+    cancel_install();
+    g_autoptr(Store) store = cli_store_open(&common, error);
+    g_autoptr(Tree) tree = store ? cli_store_load(store, argv[1], NULL, error) : NULL;
+    if (!tree)
+        return 1;
+    bool good = place.dir ? export_directory(store, tree, place.dir, error)
+                          : export_file(store, tree, &place, error);
+    return good ? 0 : 1;
+}
