@@ -31,9 +31,9 @@
  *
  * Files in the container's folder (DIR): `attach` (socket), `exit` (record, one line of JSON:
  * {"pid":1,"code":0,"signal":0,"oom":false,"started":"RFC3339Nano","finished":"…"}).
- * Log: Docker's json-file, {"log":"…\n","stream":"stdout","time":"…Z"} a line; pieces of at most 16
- * KiB, the last of a line ends in \n; bytes that are not UTF-8 become U+FFFD. At log_size the file
- * is renamed to LOG.1, LOG.1 to LOG.2 and so on; log_files counts them all.
+ * Log: Docker's json-file, {"log":"…\n","stream":"stdout","time":"…Z"} a line; pieces of at most
+ * 16 KiB, the last of a line ends in \n; bytes that are not UTF-8 become U+FFFD. At log_size the
+ * file is renamed to LOG.1, LOG.1 to LOG.2 and so on; log_files counts them all.
  *
  * The attach socket is AF_UNIX SOCK_SEQPACKET. The first byte of a packet says what it is; streams
  * have conmon's numbers. To the monitor:
@@ -42,6 +42,8 @@
  * From the monitor, once the hello is there:
  *   2 stdout, 3 stderr    8 exit (MonitorExitPacket)
  *   9 lost (uint64): so many bytes of output did not reach this client because it was slow
+ *   10 taken: the last stdin packet went to the container; before that no second one may be sent
+ *      (so that signals and sizes never queue up behind input that nobody reads)
  * A slow client never stops the container, it loses bytes and is told; except one that said
  * MONITOR_HOLD, the foreground `run` itself: there the container's write waits as it would in a
  * pipe of a shell.
@@ -64,6 +66,7 @@ enum {
     MONITOR_SIGNAL = 7,
     MONITOR_EXIT = 8,
     MONITOR_LOST = 9,
+    MONITOR_TAKEN = 10,
 };
 #define MONITOR_DATA_MAX 16384 /* bytes after the first of a packet */
 
@@ -129,8 +132,8 @@ typedef struct {
 /* Turns the calling process into the monitor; returns only to say why not (-1). */
 int monitor_exec(const MonitorSpec *spec, SysError *error);
 
-/* Makes the socket DIR/attach (0600), replacing a stale one. The listening fd, or -1. DIR may be of
- * any length. */
+/* Makes the socket DIR/attach (0600) and removes what an earlier run left: its socket and its exit
+ * record. The listening fd, or -1. DIR may be of any length. */
 int monitor_listen(const char *dir, SysError *error);
 /* Connects and says hello. ENOENT or ECONNREFUSED: no monitor there. Does not wait for the monitor:
  * the connection stands as soon as the socket listens. */
@@ -138,7 +141,7 @@ int monitor_connect(const char *dir, unsigned flags, SysError *error);
 
 typedef struct {
     int socket; /* from monitor_connect() */
-    int in_fd;  /* -1: no stdin is given */
+    int in_fd;  /* -1: no stdin is given; else the hello had MONITOR_GIVE_STDIN */
     int out_fd, err_fd;
     /* the container has a terminal: in_fd, if it is one too, goes raw; sizes are passed on */
     bool terminal;

@@ -31,17 +31,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEFAULT_BRIDGE "atomic0"
-#define MAP_ANY        "ports"
-#define MAP_ADDRESS    "address_ports"
-
-/* A second network on the same host (another ATOMIC_BRIDGE) has a table of its own, named like the
- * bridge. */
-static const char *table_of(const char *bridge)
-{
-    return strcmp(bridge, DEFAULT_BRIDGE) == 0 ? "atomic" : bridge;
-}
-
 /* $T the table, $B the bridge, $S the subnet. The chains exist before they are flushed and the
  * whole text is one transaction: there is no moment without rules, and elements of the maps stay.
  * */
@@ -55,10 +44,10 @@ static const char rules_text[] = //
     "add chain ip $T forward { type filter hook forward priority 0; policy accept; }\n"
     "flush table ip $T\n"
     "table ip $T {\n"
-    "  map " MAP_ANY " {\n"
+    "  map " RULES_MAP_ANY " {\n"
     "    type inet_proto . inet_service : ipv4_addr . inet_service\n"
     "  }\n"
-    "  map " MAP_ADDRESS " {\n"
+    "  map " RULES_MAP_ADDRESS " {\n"
     "    type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service\n"
     "  }\n"
     "  chain guard {\n"
@@ -72,9 +61,9 @@ static const char rules_text[] = //
     "    fib daddr type local jump publish\n"
     "  }\n"
     "  chain publish {\n"
-    "    meta l4proto { tcp, udp } dnat ip to ip daddr . meta l4proto . th dport map @" MAP_ADDRESS
-    "\n"
-    "    meta l4proto { tcp, udp } dnat ip to meta l4proto . th dport map @" MAP_ANY "\n"
+    "    meta l4proto { tcp, udp } dnat ip to ip daddr . meta l4proto . th dport map "
+    "@" RULES_MAP_ADDRESS "\n"
+    "    meta l4proto { tcp, udp } dnat ip to meta l4proto . th dport map @" RULES_MAP_ANY "\n"
     "  }\n"
     "  chain postrouting {\n"
     "    oifname \"$B\" ip saddr 127.0.0.0/8 masquerade\n"
@@ -135,7 +124,7 @@ int rules_apply(const Network *network, SysError *error)
     char subnet[INET_ADDRSTRLEN + 4], address[INET_ADDRSTRLEN], text[4096];
     inet_ntop(AF_INET, &network->subnet, address, sizeof address);
     snprintf(subnet, sizeof subnet, "%s/%u", address, network->prefix);
-    const char *const values[3] = {table_of(network->bridge), network->bridge, subnet};
+    const char *const values[3] = {rules_table(network->bridge), network->bridge, subnet};
     expand(rules_text, values, text, sizeof text);
     return run_nft(text, error);
 }
@@ -211,7 +200,7 @@ int rules_inspect(const char *bridge, RulesState *out, SysError *error)
                   sizeof info);
     netlink_end(&nl);
     *out = (RulesState){};
-    ChainSearch search = {table_of(bridge), out};
+    ChainSearch search = {rules_table(bridge), out};
     int failed = netlink_dump(&nl, NETLINK_NETFILTER, each_chain, &search);
     if (failed == -EPERM || failed == -EMSGSIZE) {
         errno = -failed;
@@ -291,122 +280,4 @@ void rules_coexist(Network *network, const RulesState *state)
                  "the firewall chain '%s' has policy drop; containers need rules in it that accept "
                  "iifname \"%s\" and oifname \"%s\"",
                  state->other, network->bridge, network->bridge);
-}
-
-/* nf_tables pads each field of a concatenation to 4 bytes; ports are big-endian in the first two.
- * */
-typedef struct {
-    uint32_t address;
-    uint8_t protocol, pad1[3];
-    uint16_t port, pad2;
-} PortKey;
-typedef struct {
-    uint32_t address;
-    uint16_t port, pad;
-} PortValue;
-
-static void put_value(Netlink *nl, int type, const void *value, size_t size)
-{
-    size_t nest = netlink_nest(nl, type);
-    netlink_put(nl, NFTA_DATA_VALUE, value, size);
-    netlink_nest_end(nl, nest);
-}
-
-static void put_element(Netlink *nl, const NetworkPort *port, bool with_value)
-{
-    PortKey key = {port->host_ip.s_addr, port->protocol, {}, htons(port->host_port), 0};
-    PortValue value = {port->container_ip.s_addr, htons(port->container_port), 0};
-    bool any = key.address == 0;
-    size_t skip = any ? offsetof(PortKey, protocol) : 0;
-    size_t element = netlink_nest(nl, NFTA_LIST_ELEM);
-    put_value(nl, NFTA_SET_ELEM_KEY, (const char *)&key + skip, sizeof key - skip);
-    if (with_value)
-        put_value(nl, NFTA_SET_ELEM_DATA, &value, sizeof value);
-    netlink_nest_end(nl, element);
-}
-
-static void put_bracket(Netlink *nl, int type)
-{
-    struct nfgenmsg info = {.nfgen_family = NFPROTO_UNSPEC,
-                            .version = NFNETLINK_V0,
-                            .res_id = htons(NFNL_SUBSYS_NFTABLES)};
-    netlink_begin_silent(nl, type, &info, sizeof info);
-    netlink_end(nl);
-}
-
-/* One message with one element, so that an answer names a port. */
-static void put_change(Netlink *nl, const char *bridge, int type, const NetworkPort *port)
-{
-    struct nfgenmsg info = {.nfgen_family = NFPROTO_IPV4, .version = NFNETLINK_V0};
-    bool add = type == NFT_MSG_NEWSETELEM;
-    netlink_begin(nl, NFNL_SUBSYS_NFTABLES << 8 | type, add ? NLM_F_CREATE | NLM_F_EXCL : 0, &info,
-                  sizeof info);
-    netlink_put_text(nl, NFTA_SET_ELEM_LIST_TABLE, table_of(bridge));
-    netlink_put_text(nl, NFTA_SET_ELEM_LIST_SET, port->host_ip.s_addr ? MAP_ADDRESS : MAP_ANY);
-    size_t list = netlink_nest(nl, NFTA_SET_ELEM_LIST_ELEMENTS);
-    put_element(nl, port, add);
-    netlink_nest_end(nl, list);
-    netlink_end(nl);
-}
-
-enum { PORT_BATCH = 64 }; /* answers for so many fit the socket's buffer */
-
-static int change_batch(const char *bridge, int type, const NetworkPort *ports, size_t n,
-                        unsigned *out_which)
-{
-    char space[PORT_BATCH * 128 + 64];
-    Netlink nl = netlink_init(space, sizeof space);
-    put_bracket(&nl, NFNL_MSG_BATCH_BEGIN);
-    for (size_t i = 0; i < n; i++)
-        put_change(&nl, bridge, type, &ports[i]);
-    put_bracket(&nl, NFNL_MSG_BATCH_END);
-    unsigned which = 1;
-    int failed = netlink_talk(&nl, NETLINK_NETFILTER, &which);
-    *out_which = which >= 1 && which <= n ? which - 1 : 0; /* 0 is the opening bracket */
-    return failed;
-}
-
-int network_publish(const char *bridge, const NetworkPort *ports, size_t n, SysError *error)
-{
-    for (size_t at = 0; at < n; at += PORT_BATCH) {
-        size_t part = n - at < PORT_BATCH ? n - at : PORT_BATCH;
-        unsigned which;
-        int failed = change_batch(bridge, NFT_MSG_NEWSETELEM, ports + at, part, &which);
-        if (failed == -EEXIST || failed == -EBUSY) {
-            /* left by a monitor that was killed: the port is reserved by our caller, so nobody uses
-             * it */
-            if (network_unpublish(bridge, ports + at, part, error) < 0)
-                return -1;
-            failed = change_batch(bridge, NFT_MSG_NEWSETELEM, ports + at, part, &which);
-        }
-        if (failed) {
-            char text[NETWORK_PORT_TEXT];
-            errno = -failed;
-            return sys_fail_errno(error, "cannot publish port '%s'",
-                                  network_port_format(&ports[at + which], text));
-        }
-    }
-    return 0;
-}
-
-int network_unpublish(const char *bridge, const NetworkPort *ports, size_t n, SysError *error)
-{
-    for (size_t at = 0; at < n; at += PORT_BATCH) {
-        size_t part = n - at < PORT_BATCH ? n - at : PORT_BATCH;
-        unsigned which;
-        int failed = change_batch(bridge, NFT_MSG_DELSETELEM, ports + at, part, &which);
-        if (failed != -ENOENT && failed) {
-            errno = -failed;
-            return sys_fail_errno(error, "cannot release published ports");
-        }
-        /* one that is missing made the kernel undo the whole batch: one by one */
-        for (size_t i = 0; failed && i < part; i++) {
-            int one = change_batch(bridge, NFT_MSG_DELSETELEM, ports + at + i, 1, &which);
-            if (one && one != -ENOENT) {
-                errno = -one;
-                return sys_fail_errno(error, "cannot release published ports");
-            }
-        }
-    }
-    return 0;
 }

@@ -5,6 +5,14 @@
 
 #include "network/network.h"
 
+/* The two maps: (protocol, port) and (host address, protocol, port) -> (address, port). */
+#define RULES_MAP_ANY     "ports"
+#define RULES_MAP_ADDRESS "address_ports"
+
+/* A second network on the same host (another ATOMIC_BRIDGE) has a table of its own, named like the
+ * bridge. */
+const char *rules_table(const char *bridge);
+
 /* What the forward hook looks like. */
 typedef struct {
     bool ours;        /* our table is there */
