@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Raised when the same inputs give another tree. */
 #define RECIPE "1"
@@ -355,6 +356,11 @@ static bool commit(Compose *compose, uint64_t epoch, ComposeResult *result, GErr
 
 static bool compose_commit(Compose *compose, ComposeResult *result, GError **error)
 {
+    if (geteuid() != 0)
+        return error_throw(
+            error, ERROR_PERMISSION,
+            "composing needs root: packages' files have owners and their scripts run "
+            "in a sandbox\nhint: --dry-run works without");
     compose->txn = store_txn_begin(compose->options->store, NULL, error);
     if (!compose->txn)
         return false;

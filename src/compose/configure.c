@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -177,22 +178,54 @@ static bool run_over_image(Rootfs *rootfs, int writable_fd, char *const *postpro
     return store_remove_ref(store, STORE_IMAGES, ref, ok ? error : NULL) && ok;
 }
 
+/* --- the work directory ----------------------------------------------------------------------------------- */
+
+/* Directories of composes that were killed: nobody holds a lock on them. */
+static void remove_stale(const char *parent)
+{
+    g_autoptr(GDir) dir = g_dir_open(parent, 0, NULL);
+    const char *name;
+    while (dir && (name = g_dir_read_name(dir))) {
+        if (!g_str_has_prefix(name, "work-"))
+            continue;
+        g_autofree char *path = g_build_filename(parent, name, NULL);
+        _autofd int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+            file_remove_all_at(AT_FDCWD, path, NULL);
+    }
+}
+
+/* Makes a directory of our own, locked as long as the fd is open. The parent's lock keeps others from taking it for
+ * stale in between. */
+static int make_work_dir(const char *parent, char **out_path, GError **error)
+{
+    _autofd int parent_fd = file_open_dir_at(AT_FDCWD, parent, error);
+    if (parent_fd < 0)
+        return -1;
+    if (flock(parent_fd, LOCK_EX) < 0)
+        return error_throw_errno_fd(error, "cannot lock '%s'", parent);
+    remove_stale(parent);
+    g_autofree char *path = g_build_filename(parent, "work-XXXXXX", NULL);
+    if (!g_mkdtemp_full(path, 0700))
+        return error_throw_errno_fd(error, "cannot create a directory in '%s'", parent);
+    _autofd int fd = file_open_dir_at(AT_FDCWD, path, error);
+    if (fd >= 0 && flock(fd, LOCK_SH) < 0)
+        return error_throw_errno_fd(error, "cannot lock '%s'", path);
+    if (fd >= 0)
+        *out_path = g_steal_pointer(&path);
+    return fd_steal(&fd);
+}
+
 bool configure(Rootfs *rootfs, GPtrArray *parts, char *const *postprocess,
                const ConfigureOptions *options, GError **error)
 {
     if (!write_scripts(rootfs, parts, postprocess, error))
         return false;
-    g_autofree char *dir = g_build_filename(options->work, "work-XXXXXX", NULL);
-    if (!g_mkdtemp_full(dir, 0700))
-        return error_throw_errno(error, "cannot create a directory in '%s'", options->work);
-    _autofd int writable_fd = file_open_dir_at(AT_FDCWD, dir, error);
-    bool ok = writable_fd >= 0 && run_over_image(rootfs, writable_fd, postprocess, options, error);
-    GError *leftover = NULL;
-    if (!file_remove_all_at(AT_FDCWD, dir, &leftover)) {
-        if (ok)
-            g_propagate_error(error, g_steal_pointer(&leftover));
-        g_clear_error(&leftover);
+    g_autofree char *dir = NULL;
+    _autofd int writable_fd = make_work_dir(options->work, &dir, error);
+    if (writable_fd < 0)
         return false;
-    }
-    return ok;
+    bool ok = run_over_image(rootfs, writable_fd, postprocess, options, error);
+    /* what can't be removed now is stale for the next one */
+    return file_remove_all_at(AT_FDCWD, dir, ok ? error : NULL) && ok;
 }

@@ -149,7 +149,7 @@ static Transfer *transfer_new(const PackageDownload *download, Progress *progres
     Transfer *transfer = g_new0(Transfer, 1);
     transfer->download = download;
     transfer->progress = progress;
-    transfer->temporary = g_strdup_printf("%s.part", download->path);
+    transfer->temporary = g_strdup_printf("%s.part-%d", download->path, (int)getpid());
     transfer->fd = file_open_at(AT_FDCWD, transfer->temporary, O_WRONLY | O_CREAT | O_TRUNC, error);
     if (transfer->fd < 0) {
         transfer_free(transfer);

@@ -124,6 +124,13 @@ END
     refuses "the packages 'app' and 'clash' both have '/usr/share/app/version'" tree.yaml
 }
 
+@test "what a killed compose left is removed by the next one" {
+    mkdir -p "$ATOMIC_ROOT/cache/deb/work-killed/upper"
+    compose tree.yaml
+    [ -z "$(ls "$ATOMIC_ROOT/cache/deb" | grep work)" ]
+    [ -z "$(ls "$ATOMIC_STORE/images/refs/compose" 2>/dev/null)" ]
+}
+
 @test "a failing maintainer script shows what it said" {
     sed -i 's/\[app\]/[broken]/' tree.yaml
     refuses "this is why" tree.yaml
