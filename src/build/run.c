@@ -214,10 +214,8 @@ bool run_command(Build *build, Stage *stage, const DockerfileInstruction *instru
                            "there is nothing to run yet in 'FROM scratch': COPY a program first");
     g_auto(RunScratch) scratch = RUN_SCRATCH_NONE;
     g_auto(RunNetwork) network = {0};
-    g_autofree char *name = g_strdup_printf("build-%d-%u", (int)getpid(), build->step);
     SandboxOptions options;
     sandbox_options_init(&options);
-    options.name = name;
     options.store = build->store;
     options.image = &stage->image->image;
     options.volatile_upper = true;
@@ -225,8 +223,9 @@ bool run_command(Build *build, Stage *stage, const DockerfileInstruction *instru
         !run_scratch_make(&scratch, error))
         return false;
     options.writable_fd = scratch.fd;
+    options.name = scratch.name;
     if (options.net == SANDBOX_NET_BRIDGE) {
-        if (!run_network_prepare(&network, name, error))
+        if (!run_network_prepare(&network, scratch.name, error))
             return false;
         options.attach_network = run_network_attach;
         options.configure_network = run_network_configure;

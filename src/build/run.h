@@ -11,7 +11,7 @@
 typedef struct {
     int parent_fd; /* $ATOMIC_ROOT/build */
     int fd;        /* the directory, locked while it is in use */
-    char *name;
+    char *name;    /* also the sandbox's: what a killed build left running is found by it */
 } RunScratch;
 #define RUN_SCRATCH_NONE                                                                           \
     {                                                                                              \

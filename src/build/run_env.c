@@ -11,14 +11,22 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#define RUN_NAME "build-"
+
 /* --- scratch directories ---------------------------------------------------------------------- */
 
-/* Removes the directory unless a living build holds its lock. */
+/* Unless a living build holds the directory's lock: ends what still runs in its sandbox and removes
+ * both. */
 static void sweep_one(int parent_fd, const char *name)
 {
     _autofd int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
-        file_remove_all_at(parent_fd, name, NULL);
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+        return;
+    SysError ignored;
+    g_autofree char *cgroup = g_strconcat("atomic/", name, NULL);
+    runtime_kill_all(cgroup, &ignored);
+    runtime_cgroup_remove(cgroup, &ignored);
+    file_remove_all_at(parent_fd, name, NULL);
 }
 
 static void sweep(int parent_fd)
@@ -30,7 +38,7 @@ static void sweep(int parent_fd)
     fd_steal(&copy);
     struct dirent *entry;
     while ((entry = readdir(dir)))
-        if (g_str_has_prefix(entry->d_name, "run-"))
+        if (g_str_has_prefix(entry->d_name, RUN_NAME))
             sweep_one(parent_fd, entry->d_name);
 }
 
@@ -47,7 +55,7 @@ bool run_scratch_make(RunScratch *scratch, GError **error)
     sweep(parent_fd);
     /* between mkdir and flock a sweeper may remove it: then another name */
     for (unsigned i = 0; i < 100; i++) {
-        g_autofree char *name = g_strdup_printf("run-%d-%u", (int)getpid(), i);
+        g_autofree char *name = g_strdup_printf(RUN_NAME "%d-%u", (int)getpid(), i);
         if (mkdirat(parent_fd, name, 0700) < 0) {
             if (errno == EEXIST)
                 continue;
