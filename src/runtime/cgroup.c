@@ -237,21 +237,6 @@ static int limit_cpu(const Hierarchy *hierarchy, int dirfd, const RuntimeLimits 
     return write_number(dirfd, "cpu.cfs_quota_us", error, "%u", limits->cpu_quota_us);
 }
 
-/* Everything may be made (a user namespace refuses mknod anyway), only these may be opened. */
-static int filter_devices(int dirfd, SysError *error)
-{
-    static const char *const allowed[] = {
-        "c *:* m",   "b *:* m",   "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm",   "c 1:8 rwm",
-        "c 1:9 rwm", "c 5:0 rwm", "c 5:1 rwm", "c 5:2 rwm", "c 136:* rwm",
-    };
-    if (write_value(dirfd, "devices.deny", "a", error) < 0)
-        return -1;
-    for (size_t i = 0; i < ARRAY_SIZE(allowed); i++)
-        if (write_value(dirfd, "devices.allow", allowed[i], error) < 0)
-            return -1;
-    return 0;
-}
-
 static int require_controller(bool wanted, unsigned bit, const char *what, SysError *error)
 {
     if (!wanted || find_controller(bit))
@@ -369,6 +354,26 @@ static int remove_dirs(const char *cgroup, int patience_ms, SysError *error)
     return 0;
 }
 
+/* v1 where its controller is, else on the v2 directory. */
+static int filter_devices(const Hierarchy *hierarchy, int dirfd, SysError *error)
+{
+    if (!find_controller(CONTROLLER_DEVICES))
+        return hierarchy->v2 ? devices_filter_v2(dirfd, error) : 0;
+    return hierarchy->controllers & CONTROLLER_DEVICES ? devices_filter_v1(dirfd, error) : 0;
+}
+
+/* One hierarchy's directory, set up. */
+static int create_dir(const Hierarchy *hierarchy, const char *path, const RuntimeLimits *limits,
+                      bool devices, CgroupFds *fds, SysError *error)
+{
+    delegate(hierarchy, hierarchy->dirfd);
+    _autofd int dirfd = make_dir(hierarchy, path, error);
+    if (dirfd < 0 || apply_limits(hierarchy, dirfd, limits, error) < 0 ||
+        (devices && filter_devices(hierarchy, dirfd, error) < 0))
+        return -1;
+    return add_fds(hierarchy, fd_steal(&dirfd), fds, error);
+}
+
 int cgroup_create(const char *path, const RuntimeLimits *limits, bool devices, CgroupFds *out,
                   SysError *error)
 {
@@ -379,18 +384,11 @@ int cgroup_create(const char *path, const RuntimeLimits *limits, bool devices, C
     if (check_limits(limits, error) < 0)
         return -1;
     for (size_t i = 0; i < n_hierarchies; i++) {
-        const Hierarchy *hierarchy = &hierarchies[i];
-        delegate(hierarchy, hierarchy->dirfd);
-        _autofd int dirfd = make_dir(hierarchy, path, error);
-        if (dirfd < 0 || apply_limits(hierarchy, dirfd, limits, error) < 0 ||
-            (devices && !hierarchy->v2 && (hierarchy->controllers & CONTROLLER_DEVICES) &&
-             filter_devices(dirfd, error) < 0) ||
-            add_fds(hierarchy, fd_steal(&dirfd), out, error) < 0) {
-            cgroup_close(out);
-            remove_dirs(path, 0,
-                        NULL); /* whatever has a process in it is somebody else's and stays */
-            return -1;
-        }
+        if (create_dir(&hierarchies[i], path, limits, devices, out, error) == 0)
+            continue;
+        cgroup_close(out);
+        remove_dirs(path, 0, NULL); /* one with a process in it is somebody else's and stays */
+        return -1;
     }
     return 0;
 }

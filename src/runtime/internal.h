@@ -68,6 +68,13 @@ void cgroup_close(CgroupFds *fds);
 /* child-safe: the v1 half; the v2 half is done by the clone. */
 int cgroup_attach_self(const CgroupFds *fds, SysError *error);
 
+/* ---- devices.c */
+
+/* Lets the processes of a cgroup open the standard devices only; `dirfd` is its v1 devices or its v2
+ * directory. */
+int devices_filter_v1(int dirfd, SysError *error);
+int devices_filter_v2(int dirfd, SysError *error);
+
 /* ---- rootfs.c, dev.c (child-safe) */
 
 typedef struct {

@@ -174,6 +174,8 @@ static bool do_with_argument(const char *word, const char *argument)
         say(mount(NULL, argument, NULL, MS_REMOUNT | MS_BIND, NULL));
     else if (strcmp(word, "mknod") == 0)
         say(mknod(argument, S_IFCHR | 0666, makedev(1, 3)));
+    else if (strcmp(word, "mkkmsg") == 0)
+        say(mknod(argument, S_IFCHR | 0666, makedev(1, 11)));
     else if (strcmp(word, "env") == 0)
         puts(getenv(argument) ? getenv(argument) : "-");
     else if (strcmp(word, "kill") == 0)

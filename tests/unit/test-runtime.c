@@ -78,7 +78,7 @@ static void set_up(Fixture *f, gconstpointer data)
     runtime_spec_init(&f->spec);
     f->process = (RuntimeProcess)RUNTIME_PROCESS_NONE;
     f->output = -1;
-    f->cgroup = g_strdup_printf("atomic-test/runtime-%d", (int)getpid());
+    f->cgroup = g_strdup_printf("atomic/test-runtime-%d", (int)getpid());
     f->cache = g_dir_make_tmp("atomic-runtime-XXXXXX", NULL);
     bool own_ids = data == NULL;
     if (own_ids) {
@@ -439,9 +439,9 @@ static void test_bad_specs(Fixture *f, gconstpointer data)
     g_assert_cmpint(start(f, argv), ==, -1);
     g_assert_nonnull(strstr(f->error.message, "cannot become user 70000"));
     f->spec.command.uid = 0;
-    f->spec.cgroup = "atomic-test/../../x";
+    f->spec.cgroup = "atomic/../../x";
     g_assert_cmpint(start(f, argv), ==, -1);
-    g_assert_cmpstr(f->error.message, ==, "bad name of a cgroup 'atomic-test/../../x'");
+    g_assert_cmpstr(f->error.message, ==, "bad name of a cgroup 'atomic/../../x'");
 }
 
 /* ---- tests: limits, signals, terminal, exec, network */
@@ -599,6 +599,15 @@ static void test_host_ids(Fixture *f, gconstpointer data)
     test_own_binary(f, data);
 }
 
+/* Whoever may make device nodes, and has a mount that isn't nodev, still can't open what isn't ours. */
+static void test_device_filter(Fixture *f, gconstpointer data)
+{
+    f->spec.command.caps |= runtime_cap_parse("MKNOD");
+    f->spec.command.seccomp = NULL;
+    expect(f, "mkkmsg /dev/kmsg open /dev/kmsg mknod /dev/mine open /dev/mine open /dev/tty open /dev/ptmx",
+           "ok\nEPERM\nok\nok\nENXIO\nok\n");
+}
+
 static void test_caps_by_name(void)
 {
     g_assert_cmpuint(runtime_cap_parse("CHOWN"), ==, 1);
@@ -643,5 +652,6 @@ int main(int argc, char **argv)
     ADD("network-hooks", test_network_hooks);
     ADD("stale-cgroup", test_stale_cgroup);
     g_test_add("/runtime/host-ids", Fixture, "host", set_up, test_host_ids, tear_down);
+    g_test_add("/runtime/device-filter", Fixture, "host", set_up, test_device_filter, tear_down);
     return g_test_run();
 }

@@ -243,17 +243,18 @@ static void test_ranges(Fixture *f, gconstpointer data)
 static void test_exec(Fixture *f, gconstpointer data)
 {
     g_autoptr(GError) error = NULL;
-    f->options.name = "sandbox-test-exec";
+    g_autofree char *name = g_strdup_printf("sandbox-test-%d", (int)getpid());
+    f->options.name = name;
     g_autoptr(Sandbox) sandbox = sandbox_prepare(&f->options, &error);
     RuntimeProcess process, inner;
     say(f, "forever");
     g_assert_true(sandbox_start(sandbox, &f->command, &process, &error));
     say(f, "exit 5");
-    g_assert_true(sandbox_exec(process.pid, "sandbox-test-exec", &f->command, &inner, &error));
+    g_assert_true(sandbox_exec(process.pid, name, &f->command, &inner, &error));
     g_assert_cmpint(spawn_wait(inner.pid, &error), ==, 5);
     runtime_process_clear(&inner);
     f->command.argv = default_env; /* "PATH=/bin" is no program */
-    g_assert_false(sandbox_exec(process.pid, "sandbox-test-exec", &f->command, &inner, &error));
+    g_assert_false(sandbox_exec(process.pid, name, &f->command, &inner, &error));
     g_assert_cmpint(inner.failed_status, ==, 127);
     g_assert_true(error_is(error, ERROR_NOT_FOUND));
     g_clear_error(&error);
