@@ -226,10 +226,11 @@ static void list_node(const TreeNode *node, json_t *all)
     if (all) { /* OSTree names are UTF-8 */
         char octal[16];
         g_snprintf(octal, sizeof octal, "%o", inode->mode);
-        json_array_append_new(all, json_pack("{s:s, s:s, s:i, s:i, s:I, s:s?}", "path", path,
-                                             "mode", octal, "uid", (int)inode->uid, "gid",
-                                             (int)inode->gid, "size", (json_int_t)size, "target",
-                                             S_ISLNK(inode->mode) ? inode->target : NULL));
+        json_array_append_new(all,
+                              json_pack("{s:s, s:s, s:I, s:I, s:I, s:s?}", "path", path, "mode",
+                                        octal, "uid", (json_int_t)inode->uid, "gid",
+                                        (json_int_t)inode->gid, "size", (json_int_t)size, "target",
+                                        S_ISLNK(inode->mode) ? inode->target : NULL));
         return;
     }
     char mode[11];

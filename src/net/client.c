@@ -33,7 +33,8 @@ struct NetClient {
     size_t input_size;
 };
 
-#define INPUT_ROOM (2 * NET_FRAME_MAX)
+#define INPUT_ROOM  (2 * NET_FRAME_MAX)
+#define CANCEL_MSEC 500
 
 static void job_free(void *data)
 {
@@ -262,7 +263,8 @@ bool net_client_run(NetClient *client, size_t pending, GError **error)
             {.fd = client->from_child, .events = POLLIN},
             {.fd = client->output->len ? client->to_child : -1, .events = POLLOUT},
         };
-        if (poll(fds, ARRAY_SIZE(fds), -1) < 0) {
+        /* a signal just before the wait doesn't end it, so look again now and then */
+        if (poll(fds, ARRAY_SIZE(fds), CANCEL_MSEC) < 0) {
             if (errno == EINTR)
                 continue;
             return error_throw_errno(error, "cannot wait for atomic-fetch");

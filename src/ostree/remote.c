@@ -37,6 +37,34 @@ static char *group_name(const char *name)
     return g_strdup_printf("remote \"%s\"", name);
 }
 
+#define ARMOUR_BEGIN "-----BEGIN PGP PUBLIC KEY BLOCK-----"
+#define ARMOUR_END   "-----END PGP PUBLIC KEY BLOCK-----"
+
+/* ASCII-armoured keys (RFC 9580, 6.2) as bytes: headers end at an empty line, "=…" is the checksum. */
+static bool dearmour(const char *text, GByteArray *out, GError **error)
+{
+    for (const char *block = text; (block = strstr(block, ARMOUR_BEGIN));) {
+        const char *end = strstr(block, ARMOUR_END);
+        if (!end)
+            return error_throw(error, ERROR_INVALID, "the armoured keys are cut short");
+        g_autofree char *inside = g_strndup(block, (size_t)(end - block));
+        g_auto(GStrv) lines = g_strsplit(inside, "\n", -1);
+        g_autoptr(GString) base64 = g_string_new(NULL);
+        char **line = lines + 1;
+        while (*line && *g_strstrip(*line))
+            line++;
+        for (; *line && *g_strstrip(*line) != '='; line++)
+            g_string_append(base64, *line);
+        size_t size;
+        g_autofree uint8_t *bytes = g_base64_decode(base64->str, &size);
+        if (!size)
+            return error_throw(error, ERROR_INVALID, "the armoured keys are malformed");
+        g_byte_array_append(out, bytes, (unsigned)size);
+        block = end;
+    }
+    return out->len > 0 || error_throw(error, ERROR_INVALID, "there are no keys in it");
+}
+
 /* OpenPGP keys for gpgv, which takes them binary only. */
 static bool copy_keyring(const char *dir, const char *name, const char *from, GError **error)
 {
@@ -44,14 +72,15 @@ static bool copy_keyring(const char *dir, const char *name, const char *from, GE
     g_autofree char *keys = file_read_at(AT_FDCWD, from, KEYRING_MAX, &size, error);
     if (!keys)
         return false;
-    if (strstr(keys, "-----BEGIN PGP"))
-        return error_throw(
-            error, ERROR_UNSUPPORTED,
-            "not supported yet: the ASCII-armoured keys of '%s'\nhint: 'gpg --dearmor' makes "
-            "them binary",
-            from);
+    g_autoptr(GByteArray) binary = g_byte_array_new();
+    /* a packet's first byte has its highest bit set, text has not */
+    if (size && (uint8_t)keys[0] >= 0x80)
+        g_byte_array_append(binary, (uint8_t *)keys, (unsigned)size);
+    else if (!dearmour(keys, binary, error))
+        return error_prefix(error, "cannot import the keys of '%s'", from);
     g_autofree char *path = g_strdup_printf("%s/%s.gpg", dir, name);
-    return file_replace_at(AT_FDCWD, path, keys, size, 0644, FILE_REPLACE_DURABLE, error);
+    return file_replace_at(AT_FDCWD, path, binary->data, binary->len, 0644, FILE_REPLACE_DURABLE,
+                           error);
 }
 
 bool ostree_remote_add(const char *dir, const char *name, const char *url, bool verify,

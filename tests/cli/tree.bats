@@ -294,6 +294,7 @@ interrupt() {
     for who in right wrong; do
         gpg --batch --quiet --passphrase '' --quick-generate-key "$who@example.org" ed25519 sign never 2>/dev/null
         gpg --export "$who@example.org" >$who.gpg
+        gpg --export --armor "$who@example.org" >$who.asc
     done
     make_tree
     ostree init --repo=repo --mode=archive
@@ -311,6 +312,11 @@ interrupt() {
     [ "$status" -eq 1 ]
     [[ $output == *"the commit is not signed"* ]]
     [ "$("$ATOMIC" tree refs | wc -l)" -eq 1 ]
+    "$ATOMIC" tree remote add armoured "$url" --gpg-import right.asc
+    "$ATOMIC" tree pull armoured:signed
+    run "$ATOMIC" tree remote add none "$url" --gpg-import tree/usr/bin/hello
+    [ "$status" -eq 1 ]
+    [[ $output == *"there are no keys in it"* ]]
 }
 
 @test "tree remote: no keys without --no-verify, no second of a name" {

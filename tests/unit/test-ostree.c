@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* OSTree objects against the vectors of formats/ostree.md 1.4; commit streams; packages; names. */
+#include "base/file.h"
 #include "base/hash.h"
 #include "ostree/commit_data.h"
 #include "ostree/object.h"
@@ -196,6 +197,177 @@ static void test_summary(void)
     g_assert_error(error, ERROR_DOMAIN, ERROR_CORRUPT);
 }
 
+/* --- with a store ---------------------------------------------------------------------------------------- */
+
+static char *scratch;
+
+static Store *new_store(const char *name)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *path = g_build_filename(scratch, name, NULL);
+    g_assert_true(store_init(path, &error));
+    Store *store = store_open(path, &error);
+    g_assert_no_error(error);
+    return store;
+}
+
+static TreeNode *add_file(Tree *tree, StoreTxn *txn, const char *name, const char *text,
+                          size_t repeat)
+{
+    g_autoptr(GError) error = NULL;
+    TreeNode *node = tree_add(tree, tree_root(tree), name, S_IFREG | 0644, &error);
+    g_assert_no_error(error);
+    g_autoptr(GString) content = g_string_new(NULL);
+    for (size_t i = 0; i < repeat; i++)
+        g_string_append(content, text);
+    if (content->len <= TREE_INLINE_MAX) {
+        if (content->len)
+            tree_set_inline(tree, node->inode, content->str, content->len);
+    } else {
+        Digest object;
+        g_assert_true(store_txn_put(txn, content->str, content->len, &object, &error));
+        tree_set_object(tree, node->inode, &object, content->len);
+    }
+    return node;
+}
+
+static Tree *sample_tree(StoreTxn *txn)
+{
+    Tree *tree = tree_new();
+    add_file(tree, txn, "empty", "", 0);
+    add_file(tree, txn, "f", "hello\n", 1)->inode->mtime = 12345; /* is dropped */
+    add_file(tree, txn, "large", "hello\n", 100);
+    add_file(tree, txn, "large-too", "hello\n", 100); /* equal: becomes a hard link */
+    tree_set_target(tree, tree_add(tree, tree_root(tree), "l", S_IFLNK | 0777, NULL)->inode,
+                    "target");
+    tree_add(tree, tree_root(tree), "e", S_IFDIR | 0755, NULL);
+    return tree;
+}
+
+static bool count_change(TreeChange change _unused, TreeNode *old _unused, TreeNode *new _unused,
+                         void *data, GError **error _unused)
+{
+    ++*(unsigned *)data;
+    return true;
+}
+
+static char *commit_sample(StoreTxn *txn, const OstreeCommitOptions *options)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(Tree) tree = sample_tree(txn);
+    char *checksum = NULL;
+    ostree_commit(txn, tree, options, &checksum, &error);
+    g_assert_no_error(error);
+    return checksum;
+}
+
+static void test_commit(void)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(Store) store = new_store("commit");
+    g_autoptr(StoreTxn) txn = store_txn_begin(store, NULL, &error);
+    g_assert_no_error(error);
+    OstreeCommitOptions options = {
+        .ref = "a/main", .subject = "subj", .version = "1", .timestamp = 1577836800};
+    g_autofree char *first = commit_sample(txn, &options);
+    options.parent = first;
+    g_autofree char *second = commit_sample(txn, &options); /* from the parent's table */
+    g_autofree char *resolved = NULL, *abbreviated = NULL, *parent = NULL;
+    g_assert_true(ostree_resolve(store, "a/main", &resolved, &error));
+    g_assert_cmpstr(resolved, ==, second);
+    g_assert_true(ostree_resolve(store, "a/main^", &parent, &error));
+    g_assert_cmpstr(parent, ==, first);
+    g_autofree char *digits = g_strndup(first, 12);
+    g_assert_true(ostree_resolve(store, digits, &abbreviated, &error));
+    g_assert_cmpstr(abbreviated, ==, first);
+
+    g_autoptr(GVariant) commit = ostree_load_commit(store, second, &error);
+    g_assert_no_error(error);
+    g_assert_cmpuint(ostree_commit_timestamp(commit), ==, 1577836800);
+    g_autofree char *version = ostree_commit_version(commit);
+    g_assert_cmpstr(version, ==, "1");
+    g_autoptr(Tree) loaded = ostree_load_tree(store, second, &error);
+    g_assert_no_error(error);
+    g_assert_true(tree_lookup(loaded, "large")->inode == tree_lookup(loaded, "large-too")->inode);
+    g_assert_cmpint(tree_lookup(loaded, "f")->inode->mtime, ==, 0);
+    Digest image, image_of_first;
+    g_assert_true(ostree_commit_image(store, second, &image, &error));
+    g_assert_true(ostree_commit_image(store, first, &image_of_first, &error));
+    g_assert_true(digest_equal(&image, &image_of_first));
+    g_autoptr(Tree) mounted = store_load_image(store, &image, &error);
+    unsigned changes = 0;
+    g_assert_true(tree_diff(loaded, mounted, true, count_change, &changes, &error));
+    g_assert_cmpuint(changes, ==, 0);
+
+    options.ref = "a"; /* a directory of branches can't be one */
+    g_autoptr(Tree) tree = sample_tree(txn);
+    char *none = NULL;
+    g_assert_false(ostree_commit(txn, tree, &options, &none, &error));
+    g_assert_nonnull(error);
+}
+
+/* A commit stream with bytes changed never crashes; mostly it is refused. */
+static void test_mutations(void)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(Store) store = new_store("mutations");
+    g_autoptr(StoreTxn) txn = store_txn_begin(store, NULL, &error);
+    const OstreeCommitOptions options = {.ref = "main"};
+    g_autofree char *checksum = commit_sample(txn, &options);
+    g_autofree char *id = g_strconcat("ostree-commit-", checksum, NULL);
+    g_autoptr(StoreStream) stream = store_stream_open_id(store, id, &error);
+    g_autoptr(GBytes) body = store_stream_read_all(stream, 1 << 20, &error);
+    g_assert_no_error(error);
+    size_t size;
+    const uint8_t *bytes = g_bytes_get_data(body, &size);
+    Digest object = *store_stream_object(stream, 0), commit_id;
+    g_assert_true(digest_parse(checksum, &commit_id));
+    for (unsigned round = 0; round < 20000; round++) {
+        g_autofree uint8_t *copy = g_memdup2(bytes, size);
+        /* behind the buckets, where each byte matters */
+        for (unsigned i = 0; i <= round % 3; i++)
+            copy[g_test_rand_int_range(8 + 255 * 4, (int)size)] ^=
+                (uint8_t)g_test_rand_int_range(1, 256);
+        g_autoptr(GBytes) mutated = g_bytes_new(copy, size);
+        g_autoptr(CommitData) data = commit_data_parse(mutated, &object, 1, NULL);
+        CommitObject found;
+        if (!data || !commit_data_find(data, &commit_id, &found))
+            continue;
+        g_autoptr(GVariant) commit = object_parse(OBJECT_COMMIT_TYPE, found.data, found.size, NULL);
+        Digest root, meta;
+        if (!commit || !commit_root(commit, &root, &meta, NULL))
+            continue;
+        g_autoptr(Tree) tree = commit_data_tree(commit_data_find, data, &root, &meta, NULL);
+    }
+}
+
+/* deeper than a stack should follow: refused */
+static void test_too_deep(void)
+{
+    g_autoptr(ObjectSet) set = object_set_new();
+    g_autoptr(Tree) tree = tree_new();
+    g_autoptr(GBytes) meta_bytes = object_dirmeta(tree_root(tree)->inode, false);
+    Digest meta, level = {{0}};
+    hash_sha256(g_bytes_get_data(meta_bytes, NULL), g_bytes_get_size(meta_bytes), &meta);
+    object_set_add(set, &meta, meta_bytes, NULL);
+    for (unsigned depth = 0; depth < 3000; depth++) {
+        g_autoptr(GVariant) dirtree = NULL;
+        GVariantBuilder dirs;
+        g_variant_builder_init(&dirs, G_VARIANT_TYPE("a(sayay)"));
+        if (depth)
+            g_variant_builder_add(&dirs, "(s@ay@ay)", "a", object_digest_variant(&level),
+                                  object_digest_variant(&meta));
+        dirtree = g_variant_ref_sink(g_variant_new(
+            "(@a(say)a(sayay))", g_variant_new_array(G_VARIANT_TYPE("(say)"), NULL, 0), &dirs));
+        g_autoptr(GBytes) bytes = g_variant_get_data_as_bytes(dirtree);
+        hash_sha256(g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), &level);
+        object_set_add(set, &level, bytes, NULL);
+    }
+    g_autoptr(GError) error = NULL;
+    g_assert_null(commit_data_tree(object_set_find, set, &level, &meta, &error));
+    g_assert_error(error, ERROR_DOMAIN, ERROR_INVALID);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -205,5 +377,12 @@ int main(int argc, char **argv)
     g_test_add_func("/ostree/packages", test_packages);
     g_test_add_func("/ostree/refs", test_refs);
     g_test_add_func("/ostree/summary", test_summary);
-    return g_test_run();
+    scratch = g_dir_make_tmp("test-ostree-XXXXXX", NULL);
+    g_test_add_func("/ostree/commit", test_commit);
+    g_test_add_func("/ostree/mutations", test_mutations);
+    g_test_add_func("/ostree/nested-too-deep", test_too_deep);
+    int status = g_test_run();
+    file_remove_all_at(AT_FDCWD, scratch, NULL);
+    g_free(scratch);
+    return status;
 }
