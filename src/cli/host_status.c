@@ -21,11 +21,12 @@ static const HostDeployment *marked(Host *host)
 
 static json_t *deployment_json(Host *host, const HostDeployment *d)
 {
-    return json_pack("{ss ss si ss ss* ss* sI ss ss sb sb sb}", "id", d->id, "commit", d->commit,
+    return json_pack("{ss ss si ss ss* ss* sI ss ss sb sb sb sb}", "id", d->id, "commit", d->commit,
                      "serial", (int)d->serial, "osname", d->os, "refspec", d->origin, "version",
                      d->version, "timestamp", (json_int_t)d->timestamp, "image",
                      digest_hex(&d->image).text, "kargs", d->options, "booted", d->booted,
-                     "default", d == host_default(host), "pinned", d->pinned);
+                     "default", d == host_default(host), "pinned", d->pinned, "damaged",
+                     d->damaged);
 }
 
 static bool print_json(Host *host, GError **error)
@@ -63,12 +64,12 @@ static void print_row(bool mark, char *const *cells, const size_t *widths, size_
 static void fill_row(char **row, const HostDeployment *d, bool versions)
 {
     size_t n = 0;
-    row[n++] = format_time_utc(d->timestamp);
+    row[n++] = d->damaged ? g_strdup("-") : format_time_utc(d->timestamp);
     if (versions)
         row[n++] = g_strdup(d->version ? d->version : "");
     row[n++] = g_strndup(d->commit, SHORT_ID);
-    row[n++] = g_strdup(d->os);
-    row[n++] = g_strdup(d->origin ? d->origin : "-");
+    row[n++] = g_strdup(*d->os ? d->os : "-");
+    row[n++] = g_strdup(d->damaged ? "(damaged)" : d->origin ? d->origin : "-");
 }
 
 static void print_table(Host *host)

@@ -22,6 +22,12 @@ static const HostDeployment *find_origin(Host *host, GError **error)
         return error_throw_null(error, ERROR_NOT_FOUND,
                                 "nothing is deployed in '%s'\nhint: atomic deploy REMOTE:REF",
                                 host_path(host));
+    if (from->damaged)
+        return error_throw_null(
+            error, ERROR_CORRUPT,
+            "deployment '%.12s' is damaged\nhint: 'atomic rollback' to the other one, "
+            "or atomic deploy REMOTE:REF",
+            from->id);
     if (!from->origin)
         return error_throw_null(
             error, ERROR_INVALID,

@@ -67,7 +67,7 @@ void host_result_clear(HostResult *result)
 static char *choose_os(Host *host, const char *os, GError **error)
 {
     const HostDeployment *def = host_booted(host) ? host_booted(host) : host_default(host);
-    if (!os && def)
+    if (!os && def && !def->damaged)
         return g_strdup(def->os);
     g_autofree char *dir = g_build_filename(host->path, HOST_OS_DIR, NULL);
     g_autoptr(GError) failed = NULL;
@@ -219,7 +219,8 @@ static void plan_list(Plan *plan)
     g_ptr_array_add(plan->list, deployment_copy(plan->new));
     for (size_t i = 0; i < plan->host->deployments->len; i++) {
         const HostDeployment *d = plan->host->deployments->pdata[i];
-        if (d == plan->source || d->booted || d->pinned || strcmp(d->os, plan->new->os) != 0)
+        if (d == plan->source || d->booted || d->pinned ||
+            (!d->damaged && strcmp(d->os, plan->new->os) != 0))
             g_ptr_array_add(plan->list, deployment_copy(d));
     }
 }

@@ -124,3 +124,13 @@ HostDeployment *deployment_parse(const char *id, const char *text, GError **erro
         return error_throw_null(error, ERROR_CORRUPT, "a key is missing or wrong");
     return g_steal_pointer(&d);
 }
+
+HostDeployment *deployment_new_damaged(const char *id)
+{
+    HostDeployment *d = g_new0(HostDeployment, 1);
+    deployment_parse_id(id, &d->commit, &d->serial);
+    d->id = g_strdup(id);
+    d->os = g_strdup("");
+    d->damaged = true;
+    return d;
+}

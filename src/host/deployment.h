@@ -21,4 +21,6 @@ bool deployment_parse_id(const char *id, char **out_commit, unsigned *out_serial
 char *deployment_format(const HostDeployment *deployment);
 /* `id` is trusted over the text's own commit: they must agree. ERROR_CORRUPT, ERROR_UNSUPPORTED. */
 HostDeployment *deployment_parse(const char *id, const char *text, GError **error);
+/* One whose key file is lost or damaged: what its name says, `damaged` set, strings "" or NULL. */
+HostDeployment *deployment_new_damaged(const char *id);
 HostDeployment *deployment_copy(const HostDeployment *deployment);

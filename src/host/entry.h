@@ -12,6 +12,9 @@ typedef struct {
     char *version; /* "" when there is none */
     char *options; /* without atomic=ID */
     char *id;      /* of the deployment; NULL: not ours */
+    char *title,
+        *bootcsum; /* for a deployment whose key file is lost; NULL when the entry is not as we write it */
+    bool has_initrd;
 } HostEntry;
 void entry_clear(HostEntry *entry);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(HostEntry, entry_clear)

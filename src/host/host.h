@@ -42,6 +42,7 @@ typedef struct {
     bool has_initrd;
     bool pinned;
     bool booted;   /* the running system is this one */
+    bool damaged;  /* its key file can't be read: os is "", image zero; it can only be left */
     char *options; /* kernel arguments without atomic=ID; "" when none */
 } HostDeployment;
 

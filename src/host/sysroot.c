@@ -53,6 +53,20 @@ static HostDeployment *load_deployment(Host *host, const char *id, GError **erro
     return deployment;
 }
 
+/* A lost key file must not keep anybody from rolling back: what the entry itself says is enough to keep or
+ * leave the deployment. */
+static HostDeployment *salvage_deployment(HostEntry *entry)
+{
+    HostDeployment *deployment = deployment_new_damaged(entry->id);
+    char *suffix = entry->title ? strstr(entry->title, " (atomic:") : NULL;
+    if (suffix)
+        *suffix = '\0';
+    deployment->title = g_steal_pointer(&entry->title);
+    deployment->bootcsum = g_steal_pointer(&entry->bootcsum);
+    deployment->has_initrd = entry->has_initrd;
+    return deployment;
+}
+
 static bool read_entry(Host *host, int dirfd, const char *name, GPtrArray *found, GError **error)
 {
     g_autofree char *text = file_read_at(dirfd, name, STATE_FILE_LIMIT, NULL, error);
@@ -64,11 +78,15 @@ static bool read_entry(Host *host, int dirfd, const char *name, GPtrArray *found
         g_ptr_array_add(host->foreign, g_strdup(name));
         return true;
     }
-    g_autoptr(HostDeployment) deployment = load_deployment(host, entry.id, error);
-    if (!deployment) {
-        error_prefix(error, "boot entry '%s' names a deployment that can't be read", name);
+    g_autoptr(GError) failed = NULL;
+    g_autoptr(HostDeployment) deployment = load_deployment(host, entry.id, &failed);
+    if (!deployment && (error_is(failed, ERROR_UNSUPPORTED) || !entry.bootcsum)) {
+        g_propagate_prefixed_error(error, g_steal_pointer(&failed),
+                                   "boot entry '%s' names a deployment that can't be read: ", name);
         return false;
     }
+    if (!deployment)
+        deployment = salvage_deployment(&entry);
     deployment->options = g_steal_pointer(&entry.options);
     deployment->booted = g_strcmp0(entry.id, host->booted_id) == 0;
     Found *new = g_new0(Found, 1);

@@ -257,6 +257,27 @@ mount_boot() {
     touch sys/boot/thawed
 }
 
+@test "a damaged deployment can be seen and left" {
+    server
+    host sys
+    "$ATOMIC" deploy -q origin:test/tree
+    two=$(publish t2)
+    "$ATOMIC" upgrade -q
+    echo nonsense >"sys/atomic/deploy/$two.0/deployment"
+    [[ $("$ATOMIC" status) == *"* -"*"${two:0:10}"*"(damaged)"*"${one:0:10}"* ]]
+    run "$ATOMIC" upgrade
+    [ "$status" -eq 1 ] && [[ $output == *"is damaged"*"hint: 'atomic rollback'"* ]]
+    run "$ATOMIC" rollback
+    [ "$status" -eq 0 ] && [ "$(commits)" = "$one $two" ]
+    grep -q "^title Test OS (atomic:1)$" sys/boot/loader/entries/atomic-1.conf
+    "$ATOMIC" upgrade -q
+    [ "$(deployments | xargs)" = "$two.1 $one.0" ]
+    # one that a newer version wrote is not touched
+    sed -i s/min_reader=1/min_reader=2/ "sys/atomic/deploy/$two.1/deployment"
+    run "$ATOMIC" status
+    [ "$status" -eq 1 ] && [[ $output == *"newer atomic"* ]]
+}
+
 @test "one change at a time: the other is told who" {
     server
     host sys
