@@ -17,8 +17,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define LOG_LIMIT  (64u << 20)
-#define TAIL_LINES 25
+#define LOG_LIMIT   (64u << 20)
+#define TAIL_LINES  25
+#define WORK_PREFIX "compose-"
 
 static const char configure_head[] =
     "#!/bin/sh\n"
@@ -76,6 +77,24 @@ static bool write_scripts(Rootfs *rootfs, GPtrArray *parts, char *const *postpro
     return true;
 }
 
+/* What running the scripts needs. The sandbox has the name of the work directory, so that whoever removes a stale one
+ * finds the processes that go with it. */
+typedef struct {
+    const ConfigureOptions *options;
+    char *const *postprocess;
+    char *path; /* of the work directory */
+    char *name; /* its last component */
+    int fd;
+} Work;
+
+static void work_clear(Work *work)
+{
+    g_free(work->path);
+    g_free(work->name);
+    sys_fd_closep(&work->fd);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Work, work_clear)
+
 /* --- running ---------------------------------------------------------------------------------------------- */
 
 /* The last lines of what was said, for the error. */
@@ -94,9 +113,10 @@ static char *tail(int log_fd)
     return g_strconcat("\n  | ", joined, NULL);
 }
 
-static bool run_script(Store *store, const Digest *image, int writable_fd, const char *name,
-                       const ConfigureOptions *options, GError **error)
+static bool run_script(const Work *work, Store *store, const Digest *image, const char *name,
+                       GError **error)
 {
+    const ConfigureOptions *options = work->options;
     _autofd int log_fd = memfd_create("atomic-compose-log", MFD_CLOEXEC);
     if (log_fd < 0)
         return error_throw_errno(error, "cannot create a log");
@@ -124,9 +144,10 @@ static bool run_script(Store *store, const Digest *image, int writable_fd, const
     command.stdout_fd = command.stderr_fd = options->verbose ? STDERR_FILENO : log_fd;
     SandboxOptions sandbox;
     sandbox_options_init(&sandbox);
+    sandbox.name = work->name;
     sandbox.store = store;
     sandbox.image = image;
-    sandbox.writable_fd = writable_fd;
+    sandbox.writable_fd = work->fd;
     sandbox.volatile_upper = true; /* it is read back at once */
     sandbox.net = SANDBOX_NET_NONE;
     sandbox.hostname = "localhost";
@@ -141,79 +162,81 @@ static bool run_script(Store *store, const Digest *image, int writable_fd, const
                        status, said);
 }
 
-static bool apply_upper(Rootfs *rootfs, int writable_fd, GError **error)
+static bool apply_upper(Rootfs *rootfs, const Work *work, GError **error)
 {
-    _autofd int upper_fd = file_open_dir_at(writable_fd, "upper", error);
+    _autofd int upper_fd = file_open_dir_at(work->fd, "upper", error);
     if (upper_fd < 0)
         return false;
     g_autoptr(Tree) layer = store_import_dir(rootfs->txn, upper_fd, STORE_IMPORT_UPPER, error);
     return layer && store_txn_flush(rootfs->txn, error) && tree_apply(rootfs->tree, layer, error);
 }
 
-static bool run_all(Rootfs *rootfs, const Digest *image, int writable_fd, char *const *postprocess,
-                    const ConfigureOptions *options, GError **error)
+static bool run_all(Rootfs *rootfs, const Work *work, const Digest *image, GError **error)
 {
     Store *store = store_txn_store(rootfs->txn);
-    if (!run_script(store, image, writable_fd, "configure", options, error))
+    if (!run_script(work, store, image, "configure", error))
         return false;
-    for (unsigned i = 0; postprocess && postprocess[i]; i++) {
+    for (unsigned i = 0; work->postprocess && work->postprocess[i]; i++) {
         g_autofree char *name = g_strdup_printf("postprocess-%u", i);
-        if (!run_script(store, image, writable_fd, name, options, error))
+        if (!run_script(work, store, image, name, error))
             return false;
     }
-    return apply_upper(rootfs, writable_fd, error);
+    return apply_upper(rootfs, work, error);
 }
 
 /* The image that the scripts run over has a name while they do; one that a killed compose left is replaced. */
-static bool run_over_image(Rootfs *rootfs, int writable_fd, char *const *postprocess,
-                           const ConfigureOptions *options, GError **error)
+static bool run_over_image(Rootfs *rootfs, const Work *work, GError **error)
 {
     Digest image;
     Store *store = store_txn_store(rootfs->txn);
-    g_autofree char *ref = g_strconcat("compose/", options->name, NULL);
+    g_autofree char *ref = g_strconcat("compose/", work->options->name, NULL);
     if (!store_commit_image(rootfs->txn, rootfs->tree, &image, error) ||
         !store_set_ref(store, STORE_IMAGES, ref, digest_hex(&image).text, error))
         return false;
-    bool ok = run_all(rootfs, &image, writable_fd, postprocess, options, error);
+    bool ok = run_all(rootfs, work, &image, error);
     return store_remove_ref(store, STORE_IMAGES, ref, ok ? error : NULL) && ok;
 }
 
 /* --- the work directory ----------------------------------------------------------------------------------- */
 
-/* Directories of composes that were killed: nobody holds a lock on them. */
+/* Directories of composes that were killed: nobody holds a lock on them. Their scripts may still run. */
 static void remove_stale(const char *parent)
 {
     g_autoptr(GDir) dir = g_dir_open(parent, 0, NULL);
     const char *name;
     while (dir && (name = g_dir_read_name(dir))) {
-        if (!g_str_has_prefix(name, "work-"))
+        if (!g_str_has_prefix(name, WORK_PREFIX))
             continue;
         g_autofree char *path = g_build_filename(parent, name, NULL);
+        g_autofree char *cgroup = g_strconcat("atomic/", name, NULL);
         _autofd int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
-            file_remove_all_at(AT_FDCWD, path, NULL);
+        SysError ignored;
+        if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+            continue;
+        runtime_kill_all(cgroup, &ignored);
+        runtime_cgroup_remove(cgroup, &ignored);
+        file_remove_all_at(AT_FDCWD, path, NULL);
     }
 }
 
-/* Makes a directory of our own, locked as long as the fd is open. The parent's lock keeps others from taking it for
+/* Makes a directory of our own, locked as long as its fd is open. The parent's lock keeps others from taking it for
  * stale in between. */
-static int make_work_dir(const char *parent, char **out_path, GError **error)
+static bool make_work_dir(const char *parent, Work *work, GError **error)
 {
     _autofd int parent_fd = file_open_dir_at(AT_FDCWD, parent, error);
     if (parent_fd < 0)
-        return -1;
+        return false;
     if (flock(parent_fd, LOCK_EX) < 0)
-        return error_throw_errno_fd(error, "cannot lock '%s'", parent);
+        return error_throw_errno(error, "cannot lock '%s'", parent);
     remove_stale(parent);
-    g_autofree char *path = g_build_filename(parent, "work-XXXXXX", NULL);
-    if (!g_mkdtemp_full(path, 0700))
-        return error_throw_errno_fd(error, "cannot create a directory in '%s'", parent);
-    _autofd int fd = file_open_dir_at(AT_FDCWD, path, error);
-    if (fd >= 0 && flock(fd, LOCK_SH) < 0)
-        return error_throw_errno_fd(error, "cannot lock '%s'", path);
-    if (fd >= 0)
-        *out_path = g_steal_pointer(&path);
-    return fd_steal(&fd);
+    work->path = g_build_filename(parent, WORK_PREFIX "XXXXXX", NULL);
+    if (!g_mkdtemp_full(work->path, 0700))
+        return error_throw_errno(error, "cannot create a directory in '%s'", parent);
+    work->name = g_path_get_basename(work->path);
+    work->fd = file_open_dir_at(AT_FDCWD, work->path, error);
+    if (work->fd >= 0 && flock(work->fd, LOCK_SH) < 0)
+        return error_throw_errno(error, "cannot lock '%s'", work->path);
+    return work->fd >= 0;
 }
 
 bool configure(Rootfs *rootfs, GPtrArray *parts, char *const *postprocess,
@@ -221,11 +244,10 @@ bool configure(Rootfs *rootfs, GPtrArray *parts, char *const *postprocess,
 {
     if (!write_scripts(rootfs, parts, postprocess, error))
         return false;
-    g_autofree char *dir = NULL;
-    _autofd int writable_fd = make_work_dir(options->work, &dir, error);
-    if (writable_fd < 0)
+    g_auto(Work) work = {.options = options, .postprocess = postprocess, .fd = -1};
+    if (!make_work_dir(options->work, &work, error))
         return false;
-    bool ok = run_over_image(rootfs, writable_fd, postprocess, options, error);
+    bool ok = run_over_image(rootfs, &work, error);
     /* what can't be removed now is stale for the next one */
-    return file_remove_all_at(AT_FDCWD, dir, ok ? error : NULL) && ok;
+    return file_remove_all_at(AT_FDCWD, work.path, ok ? error : NULL) && ok;
 }

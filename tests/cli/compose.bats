@@ -125,9 +125,9 @@ END
 }
 
 @test "what a killed compose left is removed by the next one" {
-    mkdir -p "$ATOMIC_ROOT/cache/deb/work-killed/upper"
+    mkdir -p "$ATOMIC_ROOT/cache/deb/compose-killed/upper"
     compose tree.yaml
-    [ -z "$(ls "$ATOMIC_ROOT/cache/deb" | grep work)" ]
+    [ -z "$(ls "$ATOMIC_ROOT/cache/deb" | grep compose)" ]
     [ -z "$(ls "$ATOMIC_STORE/images/refs/compose" 2>/dev/null)" ]
 }
 
