@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include "base/spawn.h"
+#include "cli/docker_args.h"
 
 #include <errno.h>
 #include <locale.h>
@@ -15,16 +16,25 @@ static const char *const programs[] = {
     [CLI_SERVE] = "atomic-serve",
 };
 
+/* how the program was called: what its messages begin with */
+static const char *called = "atomic";
+
 void cli_common_clear(CliCommon *common)
 {
     g_free(common->store);
     g_free(common->sysroot);
 }
 
+static bool as_docker(void)
+{
+    return strcmp(called, "docker") == 0;
+}
+
 static const CliCommand *find(const char *group, const char *name)
 {
     for (const CliCommand *c = cli_commands; c->name; c++)
-        if (strcmp(c->group, group) == 0 && strcmp(c->name, name) == 0)
+        if (strcmp(c->group, group) == 0 && strcmp(c->name, name) == 0 &&
+            (c->docker || !as_docker()))
             return c;
     return NULL;
 }
@@ -40,13 +50,13 @@ static bool is_group(const char *word)
 static void print_commands(FILE *out, const char *group)
 {
     for (const CliCommand *c = cli_commands; c->name; c++)
-        if (strcmp(c->group, group) == 0)
+        if (strcmp(c->group, group) == 0 && (c->docker || !as_docker()))
             fprintf(out, "  %-12s %s\n", c->name, c->summary);
 }
 
 static void print_help(FILE *out, const char *group)
 {
-    fprintf(out, "Usage: atomic %s%sCOMMAND [OPTIONS]\n\n", group, *group ? " " : "");
+    fprintf(out, "Usage: %s %s%sCOMMAND [OPTIONS]\n\n", called, group, *group ? " " : "");
     print_commands(out, group);
     if (!*group) {
         fprintf(out, "\nGroups of commands (atomic GROUP --help):\n ");
@@ -102,6 +112,11 @@ bool cli_parse(const CliCommand *command, const GOptionEntry *entries, CliCommon
     g_option_group_add_entries(group, own);
     g_option_context_add_group(context, group);
     g_set_prgname(name);
+    if (command->docker) {
+        /* lives as long as the operands that are left in it: for good */
+        *argv = docker_args_normalize(*argv, entries, own, strict_order);
+        *argc = (int)g_strv_length(*argv);
+    }
     if (!g_option_context_parse(context, argc, argv, error))
         return error_prefix(error, "atomic %s%s%s", command->group, *command->group ? " " : "",
                             command->name);
@@ -118,11 +133,20 @@ bool cli_parse(const CliCommand *command, const GOptionEntry *entries, CliCommon
     return true;
 }
 
-static void print_error(const GError *error)
+void cli_print_error(const GError *error)
 {
     g_auto(GStrv) lines = g_strsplit(error->message, "\n", -1);
+    fprintf(stderr, "%s: ", called);
     for (int i = 0; lines[i]; i++)
-        fprintf(stderr, i == 0 ? "atomic: %s\n" : "%s\n", lines[i]);
+        fprintf(stderr, "%s\n", lines[i]);
+}
+
+/* Docker's: 125 for words that are wrong and for a `run` that failed before the command, else 1. */
+static int docker_status(const CliCommand *command, int code)
+{
+    if (code == 2 || (strcmp(command->name, "run") == 0 && code != 130))
+        return 125;
+    return code;
 }
 
 static int finish(const CliCommand *command, int status, const GError *error)
@@ -133,9 +157,9 @@ static int finish(const CliCommand *command, int status, const GError *error)
     }
     if (!error)
         return status;
-    print_error(error);
+    cli_print_error(error);
     int code = error_exit_status(error);
-    return command && command->docker && code != 130 ? 125 : code;
+    return command && command->docker ? docker_status(command, code) : code;
 }
 
 static int exec_helper(const CliCommand *command, char **argv)
@@ -173,6 +197,9 @@ static int run_command(const CliCommand *command, CliProgram self, const CliVerb
 int cli_main(CliProgram self, const CliVerb *verbs, int argc, char **argv)
 {
     setlocale(LC_ALL, "");
+    const char *slash = strrchr(argv[0], '/');
+    if (strcmp(slash ? slash + 1 : argv[0], "docker") == 0)
+        called = "docker";
     const char *word = argc > 1 ? argv[1] : "--help";
     if (strcmp(word, "--version") == 0) {
         printf("atomic %s\n", ATOMIC_VERSION);
@@ -191,17 +218,17 @@ int cli_main(CliProgram self, const CliVerb *verbs, int argc, char **argv)
             return 0;
         }
         command = find(word, verb);
-        /* `atomic host VERB` is `atomic VERB` */
-        if (!command && strcmp(word, "host") == 0)
+        /* `atomic host VERB` is `atomic VERB`, `docker container VERB` is `docker VERB` */
+        if (!command && (strcmp(word, "host") == 0 || strcmp(word, "container") == 0))
             command = find("", verb);
         used = 2;
     } else {
         command = find("", word);
     }
     if (!command) {
-        fprintf(stderr, "atomic: '%s%s%s' is not a command\nhint: see 'atomic %s--help'\n", word,
-                used == 2 ? " " : "", used == 2 ? argv[2] : "", used == 2 ? "GROUP " : "");
-        return 2;
+        fprintf(stderr, "%s: '%s%s%s' is not a command\nhint: see '%s %s--help'\n", called, word,
+                used == 2 ? " " : "", used == 2 ? argv[2] : "", called, used == 2 ? "GROUP " : "");
+        return as_docker() ? 125 : 2;
     }
     return run_command(command, self, verbs, argc - used, argv + used, argv);
 }

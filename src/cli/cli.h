@@ -6,7 +6,8 @@
  * person sees one program and each process loads only the libraries its verb needs.
  *
  * Data goes to stdout, progress and errors to stderr. An error is printed once, by cli_main, as
- * "atomic: <message>", hints on lines of their own.
+ * "atomic: <message>", hints on lines of their own. Called through a link named `docker` the program takes
+ * Docker's verbs only.
  */
 #pragma once
 
@@ -27,7 +28,7 @@ typedef struct {
     const char *group; /* "", "store", "tree", "compose", "host", "image"… */
     const char *name;  /* the verb */
     CliProgram program;
-    bool docker;          /* Docker's exit codes: 125 for our own failures */
+    bool docker; /* Docker's verb: its spelling of options and its exit codes, for `docker` too */
     const char *usage;    /* what follows the verb, as in "REMOTE:REF" */
     const char *summary;  /* one line, starts with a capital, no full stop */
     const char *examples; /* one per line, as typed */
@@ -49,6 +50,9 @@ typedef struct {
 int cli_main(CliProgram self, const CliVerb *verbs, int argc, char **argv);
 
 enum { CLI_NOTHING_TO_DO = 77 };
+
+/* "atomic: <message>" ("docker: …" when called so) to stderr: for verbs whose exit status is not their error's. */
+void cli_print_error(const GError *error);
 
 /* Options that many verbs have. Zeroed = defaults. */
 typedef struct {

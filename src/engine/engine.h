@@ -49,8 +49,8 @@ Store *engine_store(Engine *engine, GError **error);
 /* --- what a container is -------------------------------------------------------------------------------- */
 
 typedef struct {
-    char *host_ip;           /* "" = every address */
-    uint16_t host_port;      /* 0 = chosen when the container starts */
+    char *host_ip;      /* "" = every address */
+    uint16_t host_port; /* 0 = chosen when the container starts */
     uint16_t container_port;
     bool udp;
 } EnginePort;
@@ -58,7 +58,7 @@ typedef struct {
 typedef struct {
     char *source, *target; /* absolute */
     bool read_only;
-    bool identity;         /* `:idmap`: ids unshifted, container root writes there as the host's root */
+    bool identity; /* `:idmap`: ids unshifted, container root writes there as the host's root */
 } EngineBind;
 
 typedef enum {
@@ -69,23 +69,23 @@ typedef enum {
 
 /* What was asked for, the image's defaults already applied. Lists are never NULL. */
 typedef struct {
-    char *id;   /* 64 hex digits */
+    char *id; /* 64 hex digits */
     char *name;
-    int64_t created; /* microseconds since 1970 */
+    int64_t created;    /* microseconds since 1970 */
     char *image;        /* as typed */
     char *image_id;     /* "sha256:…" */
     char *image_digest; /* the EROFS image that is mounted */
     char **entrypoint, **cmd;
     char **env;
     char *working_dir, *user, *hostname;
-    char **labels;      /* K=V */
-    char **exposed;     /* "80/tcp" */
-    char *stop_signal;  /* "" = SIGTERM */
+    char **labels;     /* K=V */
+    char **exposed;    /* "80/tcp" */
+    char *stop_signal; /* "" = SIGTERM */
     bool tty, open_stdin, auto_remove, read_only, init, publish_all;
     bool attach_stdin, attach_output;
     EngineNetwork network;
-    GPtrArray *ports;   /* EnginePort *: asked for by -p */
-    GPtrArray *binds;   /* EngineBind * */
+    GPtrArray *ports;           /* EnginePort *: asked for by -p */
+    GPtrArray *binds;           /* EngineBind * */
     char **cap_add, **cap_drop; /* "CAP_…" or "ALL" */
     int64_t memory, pids_limit; /* 0 = no limit */
 } EngineConfig;
@@ -105,15 +105,15 @@ typedef struct {
     pid_t monitor_pid;    /* 0 when unknown */
     uint64_t start_ticks; /* of pid: field 22 of /proc/PID/stat */
     char *boot_id;
-    bool exit_known;      /* false: ended while nobody watched (killed monitor, power loss) */
-    int exit_code;        /* 128+n for signal n */
+    bool exit_known; /* false: ended while nobody watched (killed monitor, power loss) */
+    int exit_code;   /* 128+n for signal n */
     bool oom_killed;
-    char *error;          /* why the last start failed, or NULL */
+    char *error;               /* why the last start failed, or NULL */
     int64_t started, finished; /* microseconds since 1970; 0 = never */
-    char *address;        /* "10.88.0.2", or NULL */
+    char *address;             /* "10.88.0.2", or NULL */
     char *gateway;
     unsigned prefix_length;
-    GPtrArray *ports;     /* EnginePort *: as bound, host ports filled in */
+    GPtrArray *ports; /* EnginePort *: as bound, host ports filled in */
 } EngineState;
 
 typedef struct {
@@ -140,9 +140,10 @@ typedef struct {
     const char *image, *name, *hostname, *user, *working_dir, *network, *stop_signal;
     const char *entrypoint; /* "" resets the image's */
     const char *const *command;
-    const char *const *env, *const *env_files, *const *labels; /* "K=V", or "K": from our environment */
+    const char *const *env, *const *env_files,
+                                *const *labels; /* "K=V", or "K": from our environment */
     const char *const *publish, *const *expose, *const *volumes, *const *cap_add, *const *cap_drop;
-    const char *memory;     /* "64m" */
+    const char *memory; /* "64m" */
     int64_t pids_limit;
     bool tty, open_stdin, auto_remove, read_only, init, publish_all;
     bool detach;
@@ -160,10 +161,10 @@ bool engine_start(Engine *engine, EngineContainer *container, int *out_attach, i
                   GError **error);
 
 /* Copies between our standard streams and the attach socket until the container ended; with `tty` our
- * terminal is raw meanwhile and its size follows. Signals that we get are sent to the container unless
- * `tty`. Does not report the exit status. */
-bool engine_stream(Engine *engine, EngineContainer *container, int attach, bool tty, bool with_stdin,
-                   GError **error);
+ * terminal is raw meanwhile and its size follows. Signals that we get are sent to the container. Returns its exit
+ * status, 0 when the user detached (ctrl-p ctrl-q), -1 on failure. */
+int engine_stream(Engine *engine, EngineContainer *container, int attach, bool tty, bool with_stdin,
+                  GError **error);
 
 /* Waits until the container has ended and its end is recorded. */
 bool engine_wait(Engine *engine, EngineContainer *container, int *out_exit_code, GError **error);
@@ -203,8 +204,8 @@ bool engine_logs(Engine *engine, EngineContainer *container, const EngineLogsOpt
 typedef struct {
     unsigned containers, running, created, exited, images;
     StoreUsage usage;
-    uint64_t host_bytes, image_bytes; /* of objects that deployments, that images refer to */
-    uint64_t shared_bytes;            /* of objects that both refer to */
-    const char *cgroup_version;       /* "1", "2", "hybrid" */
+    uint64_t image_bytes;       /* of the distinct objects that images refer to */
+    uint64_t shared_bytes;      /* of those that a deployed host tree refers to as well */
+    const char *cgroup_version; /* "v1", "v2", "hybrid" */
 } EngineInfo;
 bool engine_info(Engine *engine, EngineInfo *out_info, GError **error);

@@ -514,3 +514,31 @@ bool runtime_cgroup_oom_killed(const char *cgroup)
     const char *line = strstr(text, "oom_kill ");
     return line && strtoul(line + strlen("oom_kill "), NULL, 10) > 0;
 }
+
+/* The fd's path, and below it. */
+static char *path_below(int dirfd, const char *cgroup, const char *file)
+{
+    char link[64], base[4096], *path;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", dirfd);
+    ssize_t n = readlink(link, base, sizeof base);
+    if (n <= 0 || (size_t)n == sizeof base)
+        return NULL;
+    return asprintf(&path, "%.*s/%s%s", (int)n, base, cgroup, file) < 0 ? NULL : path;
+}
+
+char **runtime_cgroup_paths(const char *cgroup, char **out_oom_file)
+{
+    pthread_once(&detected, detect);
+    char **paths = calloc(n_hierarchies + 1, sizeof *paths);
+    size_t n = 0;
+    for (size_t i = 0; paths && i < n_hierarchies; i++) {
+        paths[n] = path_below(hierarchies[i].dirfd, cgroup, "");
+        if (paths[n])
+            n++;
+    }
+    const Hierarchy *memory = find_controller(CONTROLLER_MEMORY);
+    *out_oom_file = !memory ? NULL
+                            : path_below(memory->dirfd, cgroup,
+                                         memory->v2 ? "/memory.events" : "/memory.oom_control");
+    return paths;
+}

@@ -207,6 +207,10 @@ int runtime_kill_all(const char *cgroup, SysError *error);
 /* Removes the cgroup from all hierarchies, waiting up to a second for the last process to go.
  * Absent: success. */
 int runtime_cgroup_remove(const char *cgroup, SysError *error);
+/* Its directories in all hierarchies, absolute paths, ended by NULL, for a monitor that removes them without this
+ * library; *out_oom_file (may be NULL in the result): the file in which the kernel counts what it killed for want of
+ * memory. All by malloc. NULL: out of memory. */
+char **runtime_cgroup_paths(const char *cgroup, char **out_oom_file);
 /* Whether the kernel killed something in it for want of memory. Ask before removing it. */
 bool runtime_cgroup_oom_killed(const char *cgroup);
 /* New limits for a running one; 0 fields are left as they are. */

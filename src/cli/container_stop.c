@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* stop, kill, rm, wait */
+#include "cli/container_each.h"
+#include "cli/container_verbs.h"
+
+#include <signal.h>
+
+int container_each(Engine *engine, char *const *names, bool print_names, ContainerAction action,
+                   void *data)
+{
+    int status = 0;
+    for (; *names; names++) {
+        g_autoptr(GError) error = NULL;
+        g_autoptr(EngineContainer) container = engine_find(engine, *names, &error);
+        if (container && action(engine, container, data, &error)) {
+            if (print_names)
+                printf("%s\n", *names);
+        } else {
+            fflush(stdout);
+            cli_print_error(error);
+            status = 1;
+        }
+    }
+    return status;
+}
+
+static bool stop(Engine *engine, EngineContainer *container, void *data, GError **error)
+{
+    const int *timeout = data;
+    return engine_stop(engine, container, *timeout, error);
+}
+
+int cli_container_stop(const CliCommand *command, int argc, char **argv, GError **error)
+{
+    g_auto(CliCommon) common = {0};
+    int timeout = -1;
+    const GOptionEntry entries[] = {
+        {"time", 't', 0, G_OPTION_ARG_INT, &timeout, "Seconds to wait before killing it (10)", "N"},
+        {"timeout", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_INT, &timeout, NULL, NULL},
+        G_OPTION_ENTRY_NULL,
+    };
+    if (!cli_parse(command, entries, &common, &argc, &argv, 1, -1, false, error))
+        return 1;
+    g_autoptr(Engine) engine = engine_new(common.store);
+    return container_each(engine, argv + 1, true, stop, &timeout);
+}
+
+static bool send(Engine *engine, EngineContainer *container, void *data, GError **error)
+{
+    const int *number = data;
+    return engine_kill(engine, container, *number, error);
+}
+
+int cli_container_kill(const CliCommand *command, int argc, char **argv, GError **error)
+{
+    g_auto(CliCommon) common = {0};
+    g_autofree char *name = NULL;
+    const GOptionEntry entries[] = {
+        {"signal", 's', 0, G_OPTION_ARG_FILENAME, &name, "Signal to send (KILL)", "SIGNAL"},
+        G_OPTION_ENTRY_NULL,
+    };
+    if (!cli_parse(command, entries, &common, &argc, &argv, 1, -1, false, error))
+        return 1;
+    int number = name ? engine_parse_signal(name, error) : SIGKILL;
+    if (number < 0)
+        return 1;
+    g_autoptr(Engine) engine = engine_new(common.store);
+    return container_each(engine, argv + 1, true, send, &number);
+}
+
+static bool discard(Engine *engine, EngineContainer *container, void *data, GError **error)
+{
+    const gboolean *force = data;
+    return engine_remove(engine, container, *force, error);
+}
+
+int cli_container_rm(const CliCommand *command, int argc, char **argv, GError **error)
+{
+    g_auto(CliCommon) common = {0};
+    gboolean force = FALSE, volumes = FALSE;
+    const GOptionEntry entries[] = {
+        {"force", 'f', 0, G_OPTION_ARG_NONE, &force, "Kill it first when it runs", NULL},
+        {"volumes", 'v', 0, G_OPTION_ARG_NONE, &volumes, "Remove its anonymous volumes, too", NULL},
+        G_OPTION_ENTRY_NULL,
+    };
+    if (!cli_parse(command, entries, &common, &argc, &argv, 1, -1, false, error))
+        return 1;
+    g_autoptr(Engine) engine = engine_new(common.store);
+    return container_each(engine, argv + 1, true, discard, &force);
+}
+
+static bool await(Engine *engine, EngineContainer *container, void *data, GError **error)
+{
+    int code;
+    if (!engine_wait(engine, container, &code, error))
+        return false;
+    printf("%d\n", code);
+    return true;
+}
+
+int cli_container_wait(const CliCommand *command, int argc, char **argv, GError **error)
+{
+    g_auto(CliCommon) common = {0};
+    if (!cli_parse(command, NULL, &common, &argc, &argv, 1, -1, false, error))
+        return 1;
+    g_autoptr(Engine) engine = engine_new(common.store);
+    return container_each(engine, argv + 1, false, await, NULL);
+}
