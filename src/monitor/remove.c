@@ -116,6 +116,9 @@ static bool empty(const char *path, bool folders_only)
 
 bool remove_tree(const char *path)
 {
+    /* a file or a link; a folder says EISDIR */
+    if (unlink(path) == 0)
+        return true;
     return empty(path, false) && (rmdir(path) == 0 || errno == ENOENT);
 }
 

@@ -17,6 +17,11 @@ wait_for() {
     return 1
 }
 
+# what containers leave on disk when they are gone: nothing
+leftovers() {
+    find "$ATOMIC_ROOT"/{containers,volatile,names} "$ATOMIC_RUN/containers" "$ATOMIC_STORE/images/refs/container" -mindepth 1
+}
+
 @test "run gives the command's output, streams and exit code" {
     run --separate-stderr a run --rm base sh -c 'echo out; echo err >&2; exit 3'
     [ "$status" -eq 3 ]
@@ -62,6 +67,7 @@ wait_for() {
 @test "run -d prints the id; ps, port, logs, stop, start, wait, rm" {
     id=$(a run -d -P --name web web)
     [[ $id =~ ^[0-9a-f]{64}$ ]]
+    [ -n "$(find /sys/fs/cgroup -maxdepth 3 -name "$id")" ]
     run a ps
     [ "${#lines[@]}" -eq 2 ]
     [[ ${lines[0]} =~ ^"CONTAINER ID   IMAGE     COMMAND "\ +"CREATED "\ +"STATUS "\ +"PORTS "\ +NAMES$ ]]
@@ -91,8 +97,8 @@ wait_for() {
     [ "$(a rm -f "${id:0:5}")" = "${id:0:5}" ]
     run a ps -a
     [ "${#lines[@]}" -eq 1 ]
-    [ -z "$(ls "$ATOMIC_ROOT/containers" "$ATOMIC_ROOT/names" "$ATOMIC_RUN/containers")" ]
-    [ -z "$(ls "$ATOMIC_STORE/images/refs/container")" ]
+    [ -z "$(leftovers)" ]
+    [ -z "$(find /sys/fs/cgroup -maxdepth 3 -name "$id")" ]
 }
 
 @test "a killed container says 128 + the signal" {
@@ -134,10 +140,9 @@ wait_for() {
     a run --rm --name gone base true
     a run -d --rm --name gone base sleep 0.2
     a wait gone >/dev/null || true
-    wait_for eval '[ -z "$(ls "$ATOMIC_ROOT/volatile" "$ATOMIC_ROOT/names" "$ATOMIC_RUN/containers")" ]'
-    [ -z "$(ls "$ATOMIC_STORE/images/refs/container")" ]
+    wait_for eval '[ -z "$(leftovers)" ]'
     run -127 a run --rm --name gone base nosuch
-    [ -z "$(ls "$ATOMIC_ROOT/volatile" "$ATOMIC_ROOT/names" "$ATOMIC_RUN/containers")" ]
+    [ -z "$(leftovers)" ]
 }
 
 @test "what a container wrote is there when it is started again" {
