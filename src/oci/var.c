@@ -89,8 +89,8 @@ static bool carry_out(Tree *tree, char **fields, GError **error)
     g_autofree char *argument = fields[FIELD_ARGUMENT] ? unescape(fields[FIELD_ARGUMENT]) : NULL;
     bool is_dir = strcmp(type, "d") == 0, is_link = strcmp(type, "L") == 0,
          is_copy = strcmp(type, "C") == 0;
-    if (!path || !g_str_has_prefix(path, "/var/") || (!is_dir && !is_link && !is_copy) ||
-        (!is_dir && !argument))
+    if (!path || !g_str_has_prefix(path, "/var/") || strstr(path, "/../") ||
+        (!is_dir && !is_link && !is_copy) || (!is_dir && !argument))
         return error_throw(error, ERROR_INVALID, "expected 'd', 'L' or 'C' and a path below /var");
     uint32_t mode = 0, uid = 0, gid = 0;
     if (!is_link && (!parse_number(fields[FIELD_MODE], 8, 07777, &mode) ||
