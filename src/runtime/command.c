@@ -24,6 +24,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 /* ---- with the host's rights */
@@ -225,6 +226,15 @@ static int enter_directory(const char *cwd, SysError *error)
     return 0;
 }
 
+/* Asked for last: changes of ids switch it off again. The caller may have gone before. */
+static void tie_to_caller(const CommandPlan *plan)
+{
+    char byte;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (recv(plan->sync_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+        _exit(125);
+}
+
 /* ---- execve */
 
 static const char *find_path(const char *const *env)
@@ -342,6 +352,8 @@ _noreturn void command_execute(const CommandPlan *plan)
     if (arrange_fds(plan, &failed) < 0 || enter_directory(command->cwd, &failed) < 0 ||
         become_user(command, &failed) < 0)
         sync_fail(plan->sync_fd, 125, &failed);
+    if (command->die_with_caller)
+        tie_to_caller(plan);
     sync_send_exec(plan->sync_fd);
     const char *name = command->argv[0];
     if (!strchr(name, '/'))

@@ -93,6 +93,7 @@ typedef struct {
     const RuntimeRlimit *rlimits;
     size_t n_rlimits;
     const int *oom_score_adj; /* NULL: as is. What needs a right that we lack is skipped. */
+    bool die_with_caller;     /* killed when the calling thread ends, however that happens */
     bool terminal;            /* a pty of the container; its master is RuntimeProcess.terminal_fd */
     uint16_t rows, columns;   /* of the terminal; 0: 24 x 80 */
     int stdin_fd, stdout_fd, stderr_fd; /* -1: /dev/null. Ignored with a terminal. */

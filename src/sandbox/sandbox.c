@@ -338,7 +338,9 @@ int sandbox_run(const SandboxOptions *options, const RuntimeCommand *command, GE
 {
     g_autoptr(Sandbox) sandbox = sandbox_prepare(options, error);
     RuntimeProcess process;
-    if (!sandbox || !sandbox_start(sandbox, command, &process, error))
+    RuntimeCommand tied = *command;
+    tied.die_with_caller = true;
+    if (!sandbox || !sandbox_start(sandbox, &tied, &process, error))
         return -1;
     return sandbox_wait(sandbox, &process, NULL, error);
 }

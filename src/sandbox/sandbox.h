@@ -90,16 +90,16 @@ const char *sandbox_name(const Sandbox *sandbox);
 const char *sandbox_cgroup(const Sandbox *sandbox); /* "atomic/NAME" */
 int sandbox_root_fd(
     const Sandbox *sandbox); /* borrowed: the overlay; whoever reaps keeps a copy till then */
-int sandbox_netns_fd(const Sandbox *sandbox);     /* borrowed; -1 with the host's network */
+int sandbox_netns_fd(
+    const Sandbox *sandbox); /* borrowed; -1 with the host's network or with host_ids */
 uint32_t sandbox_id_base(const Sandbox *sandbox); /* host id of container root; 0 with host_ids */
 
 /* Waits for the init, kills what is left, removes the cgroup. The exit status, 128+n when killed by
  * signal n, or -1. *out_oom (may be NULL): the kernel killed for want of memory. After
  * cancel_requested() the container is killed and the result is -1 with ERROR_INTERRUPTED. */
 int sandbox_wait(Sandbox *sandbox, RuntimeProcess *process, bool *out_oom, GError **error);
-/* prepare + start + wait. A program that can't be executed gives 126 or 127 and *error stays unset
- * only when the program itself ran: with 126/127 from us the result is -1 and the error says
- * why. */
+/* prepare + start + wait. The exit status of the program; -1 with *error when it didn't run or was
+ * interrupted. The container doesn't outlive the calling thread. */
 int sandbox_run(const SandboxOptions *options, const RuntimeCommand *command, GError **error);
 
 /* Another process in a running container, with the seccomp profile for command->caps unless the

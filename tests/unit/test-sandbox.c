@@ -3,9 +3,11 @@
  * few files. Needs root. */
 #include "sandbox/sandbox.h"
 
+#include "base/cancel.h"
 #include "base/file.h"
 #include "base/spawn.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -262,6 +264,49 @@ static void test_exec(Fixture *f, gconstpointer data)
     g_assert_cmpint(sandbox_wait(sandbox, &process, NULL, &error), ==, 128 + SIGKILL);
 }
 
+/* Whoever runs a sandbox may be killed: what ran in it must not go on alone. */
+static void test_caller_killed(Fixture *f, gconstpointer data)
+{
+    int pipe_fds[2];
+    char byte;
+    g_autofree char *name = g_strdup_printf("sandbox-test-%d", (int)getpid());
+    f->options.name = name;
+    g_assert_cmpint(pipe2(pipe_fds, O_CLOEXEC), ==, 0);
+    pid_t caller = fork();
+    if (caller == 0) {
+        f->command.stdout_fd = pipe_fds[1];
+        _exit(run_status(f, "names forever", NULL) == 0);
+    }
+    close(pipe_fds[1]);
+    g_assert_cmpint(read(pipe_fds[0], &byte, 1), ==, 1); /* it runs */
+    kill(caller, SIGKILL);
+    waitpid(caller, NULL, 0);
+    struct pollfd ended = {.fd = pipe_fds[0], .events = POLLIN};
+    ssize_t n;
+    do { /* until all writers have gone */
+        g_assert_cmpint(poll(&ended, 1, 20000), ==, 1);
+        n = read(pipe_fds[0], &byte, 1);
+    } while (n > 0);
+    g_assert_cmpint(n, ==, 0);
+    close(pipe_fds[0]);
+    SysError failed;
+    g_autofree char *cgroup = g_strconcat("atomic/", name, NULL);
+    g_assert_cmpint(runtime_cgroup_remove(cgroup, &failed), ==, 0);
+}
+
+static void test_interrupted(Fixture *f, gconstpointer data)
+{
+    pid_t caller = fork();
+    if (caller == 0) {
+        cancel_install();
+        raise(SIGINT);
+        g_autoptr(GError) error = NULL;
+        int status = run_status(f, "forever", &error);
+        _exit(status == -1 && error_is(error, ERROR_INTERRUPTED) ? 42 : 1);
+    }
+    g_assert_cmpint(spawn_wait(caller, NULL), ==, 42);
+}
+
 static void expect_user(int root_fd, const char *user, unsigned uid, unsigned gid, size_t n_groups,
                         const char *home)
 {
@@ -322,6 +367,8 @@ int main(int argc, char **argv)
     ADD("files", test_files);
     ADD("ranges", test_ranges);
     ADD("exec", test_exec);
+    ADD("caller-killed", test_caller_killed);
+    ADD("interrupted", test_interrupted);
     ADD("users", test_users);
     ADD("host-ids", test_host_ids);
     return g_test_run();
