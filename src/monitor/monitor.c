@@ -62,8 +62,7 @@ typedef struct {
     bool held, taken_due, exit_due; /* what it must be sent when it can take it */
     uint64_t lost;
     bool stdin_ended;
-    size_t stdin_at, stdin_size; /* what the container has not taken yet */
-    char stdin_data[MONITOR_DATA_MAX];
+    size_t stdin_at, stdin_size; /* what the container has not taken yet of its place in `input` */
 } Client;
 
 typedef struct {
@@ -76,6 +75,8 @@ typedef struct {
     Stream streams[2];
     Log log;
     Client clients[CLIENTS];
+    char input[CLIENTS]
+              [MONITOR_DATA_MAX]; /* apart, so that looking through clients touches no page */
     uint8_t held_type;
     size_t held_size;
     char held[MONITOR_DATA_MAX];
@@ -268,10 +269,10 @@ static void stream_close(Monitor *m, Stream *s)
 static void stdin_flush(Monitor *m)
 {
     for (Client *c = m->clients; c < m->clients + CLIENTS; c++) {
+        const char *data = m->input[c - m->clients];
         while (c->fd >= 0 && c->stdin_size) {
-            ssize_t n = m->stdin_fd < 0
-                            ? -1
-                            : write(m->stdin_fd, c->stdin_data + c->stdin_at, c->stdin_size);
+            ssize_t n =
+                m->stdin_fd < 0 ? -1 : write(m->stdin_fd, data + c->stdin_at, c->stdin_size);
             if (n < 0 && m->stdin_fd >= 0 && errno == EAGAIN)
                 return;
             if (n < 0 && m->stdin_fd >= 0 && errno == EINTR)
@@ -303,7 +304,7 @@ static void client_stdin(Monitor *m, Client *c, const char *data, size_t size)
     c->stdin_ended |= size == 0;
     c->stdin_at = 0;
     c->stdin_size = m->spec->stdin_open ? size : 0;
-    memcpy(c->stdin_data, data, c->stdin_size);
+    memcpy(m->input[c - m->clients], data, c->stdin_size);
     if (c->stdin_size == 0)
         c->taken_due = true;
     stdin_flush(m);
@@ -432,7 +433,8 @@ static void release_network(Monitor *m)
     for (const char *const *p = spec->ports; p && *p && spec->bridge; p++) {
         NetworkPort port;
         if (network_port_parse(*p, &port, NULL) == 0)
-            network_unpublish(spec->bridge, &port, 1, NULL);
+            /* the socket stays open: closing it takes long, and our end does it */
+            network_unpublish_begin(spec->bridge, &port, 1, NULL);
     }
     for (const char *const *p = m->arguments.port_fd_texts; p && *p; p++)
         close(atoi(*p));

@@ -107,22 +107,27 @@ void netlink_put_raw(Netlink *nl, const void *data, size_t size)
         memcpy(at, data, size);
 }
 
-/* A socket over which the messages were sent, or -errno. */
-static int send_all(const Netlink *nl, int protocol)
+int netlink_open(int protocol)
 {
-    if (nl->overflow)
-        return -EMSGSIZE;
-    _autofd int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
     if (fd < 0)
         return -errno;
     /* errors come back without a copy of the request */
     int yes = 1;
     setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &yes, sizeof yes);
+    return fd;
+}
+
+/* 0 or -errno. */
+static int send_all(int fd, const Netlink *nl)
+{
+    if (nl->overflow)
+        return -EMSGSIZE;
     struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
     ssize_t n = sendto(fd, nl->space, nl->used, 0, (struct sockaddr *)&kernel, sizeof kernel);
     if (n < 0)
         return -errno;
-    return (size_t)n == nl->used ? fd_steal(&fd) : -EIO;
+    return (size_t)n == nl->used ? 0 : -EIO;
 }
 
 static ssize_t receive(int fd, void *buffer, size_t size, int flags)
@@ -134,13 +139,12 @@ static ssize_t receive(int fd, void *buffer, size_t size, int flags)
     }
 }
 
-int netlink_talk(Netlink *nl, int protocol, unsigned *out_which)
+int netlink_talk_on(int fd, Netlink *nl, unsigned *out_which)
 {
-    _autofd int fd = send_all(nl, protocol);
-    if (fd < 0)
-        return fd;
     char buffer[8192] __attribute__((aligned(NLMSG_ALIGNTO)));
-    int failed = 0;
+    int failed = send_all(fd, nl);
+    if (failed)
+        return failed;
     /* the kernel handles a send within the system call: all answers are queued by now */
     for (;;) {
         ssize_t n = receive(fd, buffer, sizeof buffer, MSG_DONTWAIT);
@@ -163,11 +167,18 @@ int netlink_talk(Netlink *nl, int protocol, unsigned *out_which)
     }
 }
 
+int netlink_talk(Netlink *nl, int protocol, unsigned *out_which)
+{
+    _autofd int fd = netlink_open(protocol);
+    return fd < 0 ? fd : netlink_talk_on(fd, nl, out_which);
+}
+
 int netlink_dump(Netlink *nl, int protocol, NetlinkEach each, void *data)
 {
-    _autofd int fd = send_all(nl, protocol);
-    if (fd < 0)
-        return fd;
+    _autofd int fd = netlink_open(protocol);
+    int failed = fd < 0 ? fd : send_all(fd, nl);
+    if (failed)
+        return failed;
     char buffer[32768] __attribute__((aligned(NLMSG_ALIGNTO)));
     for (;;) {
         ssize_t n = receive(fd, buffer, sizeof buffer, 0);

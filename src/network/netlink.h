@@ -46,8 +46,12 @@ void netlink_nest_end(Netlink *nl, size_t nest);
 /* Raw bytes without an attribute header (the header inside VETH_INFO_PEER). */
 void netlink_put_raw(Netlink *nl, const void *data, size_t size);
 
+/* A socket of the protocol, or -errno. */
+int netlink_open(int protocol);
 /* Sends all and reads the answers, which are there when the send returns. 0, or -errno of the first
  * message that failed and its number (from 0) in *out_which when that is not NULL. */
+int netlink_talk_on(int fd, Netlink *nl, unsigned *out_which) _must_use;
+/* The same with a socket of its own. */
 int netlink_talk(Netlink *nl, int protocol, unsigned *out_which) _must_use;
 
 /* Sends one NLM_F_DUMP request; `each` gets every answer. 0 or -errno. */

@@ -97,6 +97,9 @@ static int bind_exclusively(int fd, const NetworkPort *port)
         .sin_family = AF_INET, .sin_port = htons(port->host_port), .sin_addr = port->host_ip};
     if (tcp && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) < 0)
         return -errno;
+    /* what reaches a reserved UDP port untranslated is read by nobody: keep as little as possible */
+    if (!tcp && setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &no, sizeof no) < 0)
+        return -errno;
     if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0)
         return -errno;
     if (tcp && (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &no, sizeof no) < 0 || listen(fd, 0) < 0 ||

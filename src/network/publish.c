@@ -3,6 +3,7 @@
  * this. */
 #include "network/rules.h"
 
+#include "base/sys/fd.h"
 #include "network/netlink.h"
 
 #include <arpa/inet.h>
@@ -77,7 +78,7 @@ static void put_change(Netlink *nl, const char *bridge, int type, const NetworkP
 
 enum { PORT_BATCH = 64 }; /* answers for so many fit the socket's buffer */
 
-static int change_batch(const char *bridge, int type, const NetworkPort *ports, size_t n,
+static int change_batch(int fd, const char *bridge, int type, const NetworkPort *ports, size_t n,
                         unsigned *out_which)
 {
     char space[PORT_BATCH * 128 + 64];
@@ -87,23 +88,48 @@ static int change_batch(const char *bridge, int type, const NetworkPort *ports, 
         put_change(&nl, bridge, type, &ports[i]);
     put_bracket(&nl, NFNL_MSG_BATCH_END);
     unsigned which = 1;
-    int failed = netlink_talk(&nl, NETLINK_NETFILTER, &which);
+    int failed = netlink_talk_on(fd, &nl, &which);
     *out_which = which >= 1 && which <= n ? which - 1 : 0; /* 0 is the opening bracket */
     return failed;
 }
 
+/* 0 or -errno; elements that are not there are no failure. */
+static int remove_batch(int fd, const char *bridge, const NetworkPort *ports, size_t n)
+{
+    unsigned which;
+    int failed = change_batch(fd, bridge, NFT_MSG_DELSETELEM, ports, n, &which);
+    if (failed != -ENOENT)
+        return failed;
+    /* one that is missing made the kernel undo the whole batch: one by one */
+    for (size_t i = 0; i < n; i++) {
+        failed = change_batch(fd, bridge, NFT_MSG_DELSETELEM, ports + i, 1, &which);
+        if (failed && failed != -ENOENT)
+            return failed;
+    }
+    return 0;
+}
+
+static int fail_ports(SysError *error, int failed)
+{
+    errno = -failed;
+    return sys_fail_errno(error, "cannot change published ports");
+}
+
 int network_publish(const char *bridge, const NetworkPort *ports, size_t n, SysError *error)
 {
+    _autofd int fd = netlink_open(NETLINK_NETFILTER);
+    if (fd < 0)
+        return fail_ports(error, fd);
     for (size_t at = 0; at < n; at += PORT_BATCH) {
         size_t part = n - at < PORT_BATCH ? n - at : PORT_BATCH;
-        unsigned which;
-        int failed = change_batch(bridge, NFT_MSG_NEWSETELEM, ports + at, part, &which);
+        unsigned which = 0;
+        int failed = change_batch(fd, bridge, NFT_MSG_NEWSETELEM, ports + at, part, &which);
         if (failed == -EEXIST || failed == -EBUSY) {
-            /* left by a monitor that was killed: the port is reserved by our caller, so nobody uses
-             * it */
-            if (network_unpublish(bridge, ports + at, part, error) < 0)
-                return -1;
-            failed = change_batch(bridge, NFT_MSG_NEWSETELEM, ports + at, part, &which);
+            /* left by a monitor that was killed: the port is reserved by our caller, so nobody
+             * uses it */
+            failed = remove_batch(fd, bridge, ports + at, part);
+            if (!failed)
+                failed = change_batch(fd, bridge, NFT_MSG_NEWSETELEM, ports + at, part, &which);
         }
         if (failed) {
             char text[NETWORK_PORT_TEXT];
@@ -115,24 +141,22 @@ int network_publish(const char *bridge, const NetworkPort *ports, size_t n, SysE
     return 0;
 }
 
+int network_unpublish_begin(const char *bridge, const NetworkPort *ports, size_t n, SysError *error)
+{
+    _autofd int fd = netlink_open(NETLINK_NETFILTER);
+    if (fd < 0)
+        return fail_ports(error, fd);
+    for (size_t at = 0; at < n; at += PORT_BATCH) {
+        int failed =
+            remove_batch(fd, bridge, ports + at, n - at < PORT_BATCH ? n - at : PORT_BATCH);
+        if (failed)
+            return fail_ports(error, failed);
+    }
+    return fd_steal(&fd);
+}
+
 int network_unpublish(const char *bridge, const NetworkPort *ports, size_t n, SysError *error)
 {
-    for (size_t at = 0; at < n; at += PORT_BATCH) {
-        size_t part = n - at < PORT_BATCH ? n - at : PORT_BATCH;
-        unsigned which;
-        int failed = change_batch(bridge, NFT_MSG_DELSETELEM, ports + at, part, &which);
-        if (failed != -ENOENT && failed) {
-            errno = -failed;
-            return sys_fail_errno(error, "cannot release published ports");
-        }
-        /* one that is missing made the kernel undo the whole batch: one by one */
-        for (size_t i = 0; failed && i < part; i++) {
-            int one = change_batch(bridge, NFT_MSG_DELSETELEM, ports + at + i, 1, &which);
-            if (one && one != -ENOENT) {
-                errno = -one;
-                return sys_fail_errno(error, "cannot release published ports");
-            }
-        }
-    }
-    return 0;
+    _autofd int fd = network_unpublish_begin(bridge, ports, n, error);
+    return fd < 0 ? -1 : 0;
 }
