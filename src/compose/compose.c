@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* How a compose goes.
  *
- *  1. Solve. The input hash is taken over what decides the result: the treefile's bytes, the packages with their
- *     sums, this program's version. When the branch's newest commit has the same one, there is nothing to do.
- *  2. Packages that are in the store already (images/refs/pkg/deb/…) are only loaded; the others are fetched and
- *     imported. A kill in between loses nothing that got its name.
- *  3. Merge, dpkg's database, configure (the one step that runs foreign code), finish: in memory, on one tree.
+ *  1. Solve. The input hash is taken over what decides the result: the treefile's bytes, the
+ *     packages with their sums, this program's version. When the branch's newest commit has the
+ *     same one, there is nothing to do.
+ *  2. Packages that are in the store already (images/refs/pkg/deb/…) are only loaded; the others
+ *     are fetched and imported. A kill in between loses nothing that got its name.
+ *  3. Merge, dpkg's database, configure (the one step that runs foreign code), finish: in memory,
+ *     on one tree.
  *  4. Commit: the one change that others see. Then publish.
  */
 #include "compose/compose.h"
@@ -57,7 +59,7 @@ void compose_result_clear(ComposeResult *result)
     g_clear_pointer(&result->version, g_free);
 }
 
-/* --- inputs ----------------------------------------------------------------------------------------------- */
+/* --- inputs ----------------------------------------------------------------------------------- */
 
 static bool solve(const Treefile *treefile, const ComposeOptions *options, ComposeResult *result,
                   GError **error)
@@ -129,7 +131,7 @@ static char *next_version(const Compose *compose)
     return g_strdup_printf("%s.%lu", prefix, counter + 1);
 }
 
-/* --- packages into the store ------------------------------------------------------------------------------ */
+/* --- packages into the store ------------------------------------------------------------------ */
 
 static PackageDownload *deb_download(const Compose *compose, const Package *package)
 {
@@ -171,7 +173,8 @@ static bool import_one(StoreTxn *txn, Import *import, GError **error)
     return store_txn_put(txn, data, size, &import->image, error);
 }
 
-/* All objects are flushed at once, so that 140 packages cost one wait for the disk; then each gets its name. */
+/* All objects are flushed at once, so that 140 packages cost one wait for the disk; then each gets
+ * its name. */
 static bool name_imports(StoreTxn *txn, GPtrArray *imports, GError **error)
 {
     Store *store = store_txn_store(txn);
@@ -187,8 +190,8 @@ static bool name_imports(StoreTxn *txn, GPtrArray *imports, GError **error)
     return true;
 }
 
-/* Inflating is what takes the time, so packages are imported side by side. The threads are gone before anything is
- * cloned. */
+/* Inflating is what takes the time, so packages are imported side by side. The threads are gone
+ * before anything is cloned. */
 typedef struct {
     StoreTxn *txn;
     GPtrArray *imports;
@@ -281,7 +284,7 @@ static bool load_parts(Compose *compose, GError **error)
     return true;
 }
 
-/* --- the tree --------------------------------------------------------------------------------------------- */
+/* --- the tree --------------------------------------------------------------------------------- */
 
 static bool newest(TreeNode *node, void *data, GError **error)
 {
@@ -290,7 +293,8 @@ static bool newest(TreeNode *node, void *data, GError **error)
     return true;
 }
 
-/* The time of the newest file in the packages: says when the tree's content was made, and depends on nothing else. */
+/* The time of the newest file in the packages: says when the tree's content was made, and depends
+ * on nothing else. */
 static uint64_t find_epoch(const Compose *compose)
 {
     const char *given = getenv("SOURCE_DATE_EPOCH");

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* From a treefile to a commit: packages solved, unpacked once, merged, configured in the sandbox, made a host tree.
+/* From a treefile to a commit: packages solved, unpacked once, merged, configured in the sandbox,
+ * made a host tree.
  *
- *     treefile -> solve -> fetch -> import (each package once, ever) -> merge -> configure -> finish -> commit -> publish
+ *     treefile -> solve -> fetch -> import (each package once, ever) -> merge -> configure
+ *              -> finish -> commit -> publish
  *
- * Nothing is ever unpacked into a directory: the packages' trees are merged in memory, the merged tree is an image,
- * the sandbox mounts it with a writable layer, and what the maintainer scripts changed is read back from that layer.
+ * Nothing is ever unpacked into a directory: the packages' trees are merged in memory, the merged
+ * tree is an image, the sandbox mounts it with a writable layer, and what the maintainer scripts
+ * changed is read back from that layer.
  *
  * What the tree looks like in the end (as OSTree hosts have it):
  *   /usr                     everything; /bin /sbin /lib* are links into it
@@ -12,16 +15,17 @@
  *   /usr/lib/modules/KVER/{vmlinuz,initramfs.img}     exactly one kernel, or none; /boot is empty
  *   /usr/lib/sysimage/dpkg   dpkg's database; /var/lib/dpkg is a link to it
  *   /usr/lib/tmpfiles.d/atomic-var.conf
- *                            what /var is made of, one line per path, parents first:
- *                              d PATH MODE UID GID -             a directory
- *                              L PATH - - - - TARGET             a symbolic link
- *                              C PATH MODE UID GID - /usr/share/factory/var/…     a file, copied from there
- *                            (numeric ids; PATH with C-style escapes), so a container image can be made from it too
- *   /var                     an empty directory, like /boot /dev /proc /run /sys /sysroot; /tmp is 1777
- *   /home /root /srv /opt /mnt -> var/…, /media -> run/media, /usr/local -> ../var/usrlocal, /ostree -> sysroot/ostree
+ *          what /var is made of, one line per path, parents first; a container image is made from
+ *          it too (numeric ids; PATH with \xHH for odd bytes and %% for %):
+ *            d PATH MODE UID GID -          a directory
+ *            L PATH - - - - TARGET          a symbolic link
+ *            C PATH MODE UID GID - FROM     a file, copied from /usr/share/factory/var/…
+ *   /var     an empty directory, like /boot /dev /proc /run /sys /sysroot; /tmp is 1777
+ *   /home /root /srv /opt /mnt -> var/…, /media -> run/media, /usr/local -> ../var/usrlocal,
+ *   /ostree -> sysroot/ostree
  *
- * Reproducible: the commit is a function of the treefile, the packages and this program. Its time is that of the
- * newest file in the packages ($SOURCE_DATE_EPOCH wins), all others are zero.
+ * Reproducible: the commit is a function of the treefile, the packages and this program. Its time
+ * is that of the newest file in the packages ($SOURCE_DATE_EPOCH wins), all others are zero.
  */
 #pragma once
 
@@ -29,7 +33,7 @@
 #include "package/package.h"
 #include "store/store.h"
 
-/* --- treefiles: compose/treefile.c ------------------------------------------------------------------------ */
+/* --- treefiles: compose/treefile.c ------------------------------------------------------------ */
 
 typedef struct {
     char *path;
@@ -47,12 +51,13 @@ typedef struct {
     GString *content;     /* of all files read, for the input hash */
 } Treefile;
 
-/* YAML or JSON. Errors name file, line and key. Included files' lists come first; their scalars lose. */
+/* YAML or JSON. Errors name file, line and key. Included files' lists come first; their scalars
+ * lose. */
 Treefile *treefile_load(const char *path, GError **error);
 void treefile_free(Treefile *treefile);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Treefile, treefile_free)
 
-/* --- composing: compose/compose.c ------------------------------------------------------------------------- */
+/* --- composing: compose/compose.c ------------------------------------------------------------- */
 
 typedef struct {
     Store *store;

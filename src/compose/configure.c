@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Maintainer scripts, in the sandbox: no network, no real root, an overlay's upper directory to write to.
+/* Maintainer scripts, in the sandbox: no network, no real root, an overlay's upper directory to
+ * write to.
  *
- * All packages are unpacked before the first script runs, so the preinst scripts come all at once (base-passwd's first:
- * it makes /etc/passwd), then dpkg configures in the order that dependencies ask for. The initramfs is made once,
- * at the end, and not by the kernel's hooks: INITRD=No is their own switch. Time, locale and hash seeds are fixed,
- * as far as programs listen.
+ * All packages are unpacked before the first script runs, so the preinst scripts come all at once
+ * (base-passwd's first: it makes /etc/passwd), then dpkg configures in the order that dependencies
+ * ask for. The initramfs is made once, at the end, and not by the kernel's hooks: INITRD=No is
+ * their own switch. Time, locale and hash seeds are fixed, as far as programs listen.
  */
 #include "compose/rootfs.h"
 
@@ -40,7 +41,7 @@ static const char configure_tail[] =
 
 static const char policy[] = "#!/bin/sh\n# nothing is started while a tree is composed\nexit 101\n";
 
-/* --- the scripts ------------------------------------------------------------------------------------------ */
+/* --- the scripts ------------------------------------------------------------------------------ */
 
 static void append_preinst(GString *script, const Part *part)
 {
@@ -77,8 +78,8 @@ static bool write_scripts(Rootfs *rootfs, GPtrArray *parts, char *const *postpro
     return true;
 }
 
-/* What running the scripts needs. The sandbox has the name of the work directory, so that whoever removes a stale one
- * finds the processes that go with it. */
+/* What running the scripts needs. The sandbox has the name of the work directory, so that whoever
+ * removes a stale one finds the processes that go with it. */
 typedef struct {
     const ConfigureOptions *options;
     char *const *postprocess;
@@ -95,7 +96,7 @@ static void work_clear(Work *work)
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Work, work_clear)
 
-/* --- running ---------------------------------------------------------------------------------------------- */
+/* --- running ---------------------------------------------------------------------------------- */
 
 /* The last lines of what was said, for the error. */
 static char *tail(int log_fd)
@@ -184,7 +185,8 @@ static bool run_all(Rootfs *rootfs, const Work *work, const Digest *image, GErro
     return apply_upper(rootfs, work, error);
 }
 
-/* The image that the scripts run over has a name while they do; one that a killed compose left is replaced. */
+/* The image that the scripts run over has a name while they do; one that a killed compose left is
+ * replaced. */
 static bool run_over_image(Rootfs *rootfs, const Work *work, GError **error)
 {
     Digest image;
@@ -197,9 +199,10 @@ static bool run_over_image(Rootfs *rootfs, const Work *work, GError **error)
     return store_remove_ref(store, STORE_IMAGES, ref, ok ? error : NULL) && ok;
 }
 
-/* --- the work directory ----------------------------------------------------------------------------------- */
+/* --- the work directory ----------------------------------------------------------------------- */
 
-/* Directories of composes that were killed: nobody holds a lock on them. Their scripts may still run. */
+/* Directories of composes that were killed: nobody holds a lock on them. Their scripts may still
+ * run. */
 static void remove_stale(const char *parent)
 {
     g_autoptr(GDir) dir = g_dir_open(parent, 0, NULL);
@@ -219,8 +222,8 @@ static void remove_stale(const char *parent)
     }
 }
 
-/* Makes a directory of our own, locked as long as its fd is open. The parent's lock keeps others from taking it for
- * stale in between. */
+/* Makes a directory of our own, locked as long as its fd is open. The parent's lock keeps others
+ * from taking it for stale in between. */
 static bool make_work_dir(const char *parent, Work *work, GError **error)
 {
     _autofd int parent_fd = file_open_dir_at(AT_FDCWD, parent, error);

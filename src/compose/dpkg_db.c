@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* dpkg's database as it would be after `dpkg --unpack` of every package (deb(5), dpkg's lib/dpkg/triglib.c):
+/* dpkg's database as it would be after `dpkg --unpack` of every package (deb(5), dpkg's
+ * lib/dpkg/triglib.c):
  *
  *     status                 one paragraph per package, "install ok unpacked"
  *     info/format            1
@@ -7,8 +8,8 @@
  *     triggers/File          PATH PACKAGE[/noawait]
  *     triggers/TRIGGER       PACKAGE[/noawait]
  *
- * Conffiles are in place already; their sums are in the status as those of files that nobody has changed, so
- * configuring leaves them alone.
+ * Conffiles are in place already; their sums are in the status as those of files that nobody has
+ * changed, so configuring leaves them alone.
  */
 #include "compose/rootfs.h"
 
@@ -24,7 +25,7 @@ typedef struct {
     GHashTable *triggers; /* name -> GString of lines */
 } Database;
 
-/* --- lists ------------------------------------------------------------------------------------------------ */
+/* --- lists ------------------------------------------------------------------------------------ */
 
 static void list_paths(const Part *part, const TreeNode *dir, GString *path, GString *list)
 {
@@ -68,7 +69,7 @@ static bool copy_members(Database *database, const Part *part, GError **error)
     return true;
 }
 
-/* --- triggers --------------------------------------------------------------------------------------------- */
+/* --- triggers --------------------------------------------------------------------------------- */
 
 static void add_interest(Database *database, const Part *part, const char *trigger, bool await)
 {
@@ -125,7 +126,7 @@ static bool write_triggers(Database *database, GError **error)
                              database->file_triggers->str, error);
 }
 
-/* --- status ----------------------------------------------------------------------------------------------- */
+/* --- status ----------------------------------------------------------------------------------- */
 
 /* The line " PATH MD5" of one conffile; nothing when the package lists one that it doesn't ship. */
 static bool append_conffile(Database *database, const Part *part, const char *path, GError **error)

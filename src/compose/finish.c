@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* From a configured root file system to a host tree.
  *
- * The order matters: the kernel is looked for before /boot is emptied; what hosts keep in /var (/home, /usr/local…) is
- * moved there before /var is turned into instructions; /etc moves last, because everything before names it as scripts do.
+ * The order matters: the kernel is looked for before /boot is emptied; what hosts keep in /var
+ * (/home, /usr/local…) is moved there before /var is turned into instructions; /etc moves last,
+ * because everything before names it as scripts do.
  */
 #include "compose/rootfs.h"
 
@@ -48,7 +49,7 @@ static const struct {
 
 static const char *const empty_dirs[] = {"boot", "dev", "proc", "run", "sys", "sysroot"};
 
-/* --- removing --------------------------------------------------------------------------------------------- */
+/* --- removing --------------------------------------------------------------------------------- */
 
 typedef struct {
     Tree *tree;
@@ -70,8 +71,8 @@ static void match_below(Matcher *matcher, TreeNode *dir, GString *path)
     }
 }
 
-/* A path, or a pattern whose '*' crosses slashes (so that "usr/share/doc/x*" takes what is below too). Returns
- * how many were removed. */
+/* A path, or a pattern whose '*' crosses slashes (so that "usr/share/doc/x*" takes what is below
+ * too). Returns how many were removed. */
 static size_t remove_matching(Rootfs *rootfs, const char *pattern)
 {
     pattern += strspn(pattern, "/");
@@ -91,7 +92,7 @@ static size_t remove_matching(Rootfs *rootfs, const char *pattern)
     return found->len;
 }
 
-/* --- the kernel ------------------------------------------------------------------------------------------- */
+/* --- the kernel ------------------------------------------------------------------------------- */
 
 static bool move_boot_file(Rootfs *rootfs, const char *kernel, const char *from, const char *to,
                            uint32_t mode, GError **error)
@@ -133,7 +134,7 @@ static bool finish_kernel(Rootfs *rootfs, char **out_kernel, GError **error)
     return true;
 }
 
-/* --- the shape -------------------------------------------------------------------------------------------- */
+/* --- the shape -------------------------------------------------------------------------------- */
 
 static bool move_to_var(Rootfs *rootfs, GError **error)
 {

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The packages' trees become one, as if dpkg had unpacked them one after the other.
  *
- * The links of a merged /usr (/bin -> usr/bin) are there first, and a path is followed through them, so a package that
- * ships /bin/sh and one that ships /usr/bin/sh meet at one node. inode->user is the Part that a file came from:
- * when two packages have the same path, Replaces decides, as it does for dpkg; else composing fails (maintainer
- * scripts that divert files haven't run yet).
+ * The links of a merged /usr (/bin -> usr/bin) are there first, and a path is followed through
+ * them, so a package that ships /bin/sh and one that ships /usr/bin/sh meet at one node.
+ * inode->user is the Part that a file came from: when two packages have the same path, Replaces
+ * decides, as it does for dpkg; else composing fails (maintainer scripts that divert files haven't
+ * run yet).
  */
 #include "compose/rootfs.h"
 

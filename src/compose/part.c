@@ -43,7 +43,8 @@ Part *part_new(const Rootfs *rootfs, const Package *package, Tree *tree, GError 
     size = strlen(part->control);
     g_autofree char *multi_arch = control_field(part->control, size, "Multi-Arch");
     g_autofree char *replaces = control_field(part->control, size, "Replaces");
-    /* several architectures' packages of that name may be there at once, so dpkg tells them apart */
+    /* several architectures' packages of that name may be there at once, so dpkg tells them
+     * apart */
     part->info_name = multi_arch && strcmp(multi_arch, "same") == 0
                           ? g_strdup_printf("%s:%s", package->name, package->arch)
                           : g_strdup(package->name);

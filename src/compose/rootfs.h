@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The root file system that is being composed: a tree and the transaction that its files' bytes are put into.
- * Private to compose/.
+/* The root file system that is being composed: a tree and the transaction that its files' bytes are
+ * put into. Private to compose/.
  */
 #pragma once
 
@@ -12,7 +12,8 @@ typedef struct {
     Tree *tree;
 } Rootfs;
 
-/* The bytes of a regular file, NUL-terminated behind the end. Those put since the last flush can't be read. */
+/* The bytes of a regular file, NUL-terminated behind the end. Those put since the last flush can't
+ * be read. */
 char *rootfs_read(const Rootfs *rootfs, const TreeNode *node, size_t *out_size, GError **error);
 /* Replaces or makes a file; missing parents are made. Root's, mtime 0. */
 bool rootfs_write(Rootfs *rootfs, const char *path, uint32_t mode, const void *data, size_t size,
@@ -47,7 +48,8 @@ TreeNode *part_control(const Part *part, const char *member);
 /* Whether this package says `Replaces:` of the other one, in its version. */
 bool part_replaces(const Part *part, const Part *other);
 
-/* compose/merge.c: all packages' files in one tree, with merged directories. Adds to rootfs->tree. */
+/* compose/merge.c: all packages' files in one tree, with merged directories. Adds to
+ * rootfs->tree. */
 bool merge_parts(Rootfs *rootfs, GPtrArray *parts, bool documentation, GError **error);
 /* compose/dpkg_db.c: /var/lib/dpkg, every package unpacked but not configured. */
 bool dpkg_db_write(Rootfs *rootfs, GPtrArray *parts, GError **error);
@@ -63,14 +65,14 @@ typedef struct {
     bool verbose;     /* the scripts' output goes to stderr as it comes */
 } ConfigureOptions;
 
-/* compose/configure.c: runs the preinst scripts, `dpkg --configure -a`, the initramfs generator and the treefile's
- * scripts in the sandbox over an image of the tree, and applies what they changed. A failure shows the end of their
- * output. */
+/* compose/configure.c: runs the preinst scripts, `dpkg --configure -a`, the initramfs generator and
+ * the treefile's scripts in the sandbox over an image of the tree, and applies what they changed. A
+ * failure shows the end of their output. */
 bool configure(Rootfs *rootfs, GPtrArray *parts, char *const *postprocess,
                const ConfigureOptions *options, GError **error);
 
-/* compose/finish.c: makes the configured tree a host tree (compose.h says which). *out_kernel: the kernel's version,
- * or NULL without one. */
+/* compose/finish.c: makes the configured tree a host tree (compose.h says which). *out_kernel: the
+ * kernel's version, or NULL without one. */
 bool finish(Rootfs *rootfs, char *const *remove_files, char **out_kernel, GError **error);
 /* compose/var.c: empties /var into usr/share/factory and a tmpfiles.d file. */
 bool finish_var(Rootfs *rootfs, GError **error);

@@ -12,7 +12,7 @@
 
 typedef enum {
     KEY_STRING,
-    KEY_LIST, /* of strings; one string stands for a list of one, words at white space where `words` */
+    KEY_LIST, /* of strings; one string stands for a list of one */
     KEY_BOOL,
     KEY_INCLUDE,
 } KeyType;

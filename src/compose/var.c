@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* /var belongs to the host, not to the tree: what packages put there becomes instructions for the first boot.
+/* /var belongs to the host, not to the tree: what packages put there becomes instructions for the
+ * first boot.
  *
- * Directories and links become tmpfiles.d lines (tmpfiles.d(5)); files move to /usr/share/factory/var and get a line
- * that copies them. Caches, logs and leftovers are dropped.
+ * Directories and links become tmpfiles.d lines (tmpfiles.d(5)); files move to
+ * /usr/share/factory/var and get a line that copies them. Caches, logs and leftovers are dropped.
  */
 #include "compose/rootfs.h"
 

@@ -20,7 +20,8 @@ bool control_next(const char **cursor, const char **out_start, size_t *out_size)
     return true;
 }
 
-/* The start of the field's value behind the colon, or NULL. Names are compared as ASCII without case. */
+/* The start of the field's value behind the colon, or NULL. Names are compared as ASCII without
+ * case. */
 static const char *find_field(const char *paragraph, size_t size, const char *name)
 {
     size_t length = strlen(name);

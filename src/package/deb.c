@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* .deb files: an ar archive of debian-binary, control.tar.* and data.tar.*, read by libarchive in one pass.
+/* .deb files: an ar archive of debian-binary, control.tar.* and data.tar.*, read by libarchive in
+ * one pass.
  *
- * Two readers are stacked: one for the ar, one that inflates the member at hand; the tar inside goes to the
- * store's own reader, so file bytes become objects as they stream by.
+ * Two readers are stacked: one for the ar, one that inflates the member at hand; the tar inside
+ * goes to the store's own reader, so file bytes become objects as they stream by.
  */
 #include "package/package.h"
 
@@ -64,9 +65,10 @@ static Tree *import_member(StoreTxn *txn, struct archive *outer, GError **error)
     return tree;
 }
 
-/* --- the package's tree ----------------------------------------------------------------------------------- */
+/* --- the package's tree ----------------------------------------------------------------------- */
 
-/* Control members are plain files in one directory; anything else in there is no business of ours. */
+/* Control members are plain files in one directory; anything else in there is no business of
+ * ours. */
 static bool add_control(Tree *tree, Tree *control, GError **error)
 {
     TreeNode *dir = tree_add(tree, tree_root(tree), PACKAGE_CONTROL_DIR, S_IFDIR | 0755, error);

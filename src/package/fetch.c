@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Files that the indices name: what is there is kept, the rest is fetched, everything is measured. */
+/* Files that the indices name: what is there is kept, the rest is fetched, everything is
+ * measured. */
 #include "package/package.h"
 
 #include "base/file.h"
@@ -21,7 +22,7 @@ void package_download_free(PackageDownload *download)
     g_free(download);
 }
 
-/* --- verifying -------------------------------------------------------------------------------------------- */
+/* --- verifying -------------------------------------------------------------------------------- */
 
 static bool measure(int fd, Digest *out_sha256, uint64_t *out_size, GError **error)
 {
@@ -90,7 +91,7 @@ bool package_fetch(GPtrArray *downloads, const char *title, PackageFetchFunc fet
     return true;
 }
 
-/* --- over the network ------------------------------------------------------------------------------------- */
+/* --- over the network ------------------------------------------------------------------------- */
 
 typedef struct {
     const char *title;

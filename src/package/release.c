@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* InRelease: verified by gpgv (the program that apt uses), then read.
  *
- * gpgv gets keyrings of binary keys only, so armored ones (.asc files, keys inside Signed-By) are decoded into a
- * scratch folder. What is parsed afterwards is gpgv's own output, the text that the signature covers:
- * nothing before or behind the signed part is ever seen.
+ * gpgv gets keyrings of binary keys only, so armored ones (.asc files, keys inside Signed-By) are
+ * decoded into a scratch folder. What is parsed afterwards is gpgv's own output, the text that the
+ * signature covers: nothing before or behind the signed part is ever seen.
  */
 #include "package/release.h"
 
@@ -26,7 +26,7 @@ void release_free(Release *release)
     g_free(release);
 }
 
-/* --- keyrings --------------------------------------------------------------------------------------------- */
+/* --- keyrings --------------------------------------------------------------------------------- */
 
 /* The binary keys of every armored block; NULL when there is none. */
 static GByteArray *dearmor(const char *text)
@@ -125,10 +125,10 @@ static bool add_keyrings(GPtrArray *argv, const PackageSource *source, const cha
     return true;
 }
 
-/* --- verification ----------------------------------------------------------------------------------------- */
+/* --- verification ----------------------------------------------------------------------------- */
 
-/* What gpgv says in --status-fd lines. Its exit status is no verdict: a suite signed by three keys of which
- * this machine has two is good, yet gpgv fails. */
+/* What gpgv says in --status-fd lines. Its exit status is no verdict: a suite signed by three keys
+ * of which this machine has two is good, yet gpgv fails. */
 static bool judge(const char *status, GError **error)
 {
     bool good = false;
@@ -198,7 +198,8 @@ static char *verified_text(const PackageSource *source, const char *path, const 
     return file_read_at(AT_FDCWD, output, RELEASE_LIMIT, NULL, error);
 }
 
-/* A frozen mirror can hold back updates only until Valid-Until; apt's own switch turns the check off. */
+/* A frozen mirror can hold back updates only until Valid-Until; apt's own switch turns the check
+ * off. */
 static bool check_date(const char *text, GError **error)
 {
     g_autofree char *until = control_field(text, strlen(text), "Valid-Until");
@@ -216,7 +217,8 @@ static bool check_date(const char *text, GError **error)
                        until);
 }
 
-/* apt's Acquire::Check-Valid-Until, asked of apt itself: its files include each other in many ways. */
+/* apt's Acquire::Check-Valid-Until, asked of apt itself: its files include each other in many
+ * ways. */
 static bool date_is_checked(const char *scratch)
 {
     g_autofree char *path = g_build_filename(scratch, "config", NULL);

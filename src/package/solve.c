@@ -9,8 +9,9 @@
 #include <solv/transaction.h>
 #include <string.h>
 
-/* Packages of which one must be chosen although another comes first in the alternatives, or no order is given: a
- * composed tree is made with merged directories from the start, so nothing needs to merge them. */
+/* Packages of which one must be chosen although another comes first in the alternatives, or no
+ * order is given: a composed tree is made with merged directories from the start, so nothing needs
+ * to merge them. */
 static const char *const favored[] = {"usr-is-merged", "mawk"};
 static const char *const disfavored[] = {"usrmerge"};
 
@@ -141,8 +142,8 @@ static void visit_requires(Preferences *preferences, Id id)
     }
 }
 
-/* libsolv takes any alternative; Debian's packages count on the first one that can be had. Only what the wanted packages
- * may lead to is looked at: each preference costs the solver time. */
+/* libsolv takes any alternative; Debian's packages count on the first one that can be had. Only
+ * what the wanted packages may lead to is looked at: each preference costs the solver time. */
 static void push_preferences(Pool *pool, Queue *jobs)
 {
     g_autoptr(GHashTable) names = g_hash_table_new(NULL, NULL);

@@ -132,7 +132,8 @@ static bool parse_paragraph(Parser *parser, const char *start, size_t size, unsi
     return true;
 }
 
-/* Comment lines may stand inside a paragraph; they are blanked, so that lines keep their numbers. */
+/* Comment lines may stand inside a paragraph; they are blanked, so that lines keep their
+ * numbers. */
 static char *without_comments(const char *text)
 {
     g_auto(GStrv) lines = g_strsplit(text, "\n", -1);

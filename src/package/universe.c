@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Packages files: fetched, verified, inflated, given to libsolv, and read once more for what it doesn't keep. */
+/* Packages files: fetched, verified, inflated, given to libsolv, and read once more for what it
+ * doesn't keep. */
 #include "package/universe.h"
 
 #include "base/file.h"
@@ -45,7 +46,7 @@ const char *package_universe_arch(const PackageUniverse *universe)
     return universe->arch;
 }
 
-/* --- reading a Packages file ------------------------------------------------------------------------------ */
+/* --- reading a Packages file ------------------------------------------------------------------ */
 
 static char *inflate(const char *path, size_t *out_size, GError **error)
 {
@@ -108,7 +109,8 @@ static char *package_key(const char *name, const char *version, const char *arch
     return g_strdup_printf("%s %s %s", name, version, arch);
 }
 
-/* libsolv keeps neither Essential nor Priority, and may drop paragraphs; so names find each other. */
+/* libsolv keeps neither Essential nor Priority, and may drop paragraphs; so names find each
+ * other. */
 static bool match_solvables(PackageUniverse *universe, Repo *repo, const char *text,
                             const char *base, GError **error)
 {
@@ -165,7 +167,7 @@ static bool add_index(PackageUniverse *universe, const PackageSource *source, co
     return match_solvables(universe, repo, text, source->uri, error);
 }
 
-/* --- fetching --------------------------------------------------------------------------------------------- */
+/* --- fetching --------------------------------------------------------------------------------- */
 
 typedef struct {
     const PackageUniverseOptions *options;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Treefiles; packages' trees merged, registered and made a host tree. The whole way is in tests/cli/compose.bats. */
+/* Treefiles; packages' trees merged, registered and made a host tree. The whole way is in
+ * tests/cli/compose.bats. */
 #include "compose/compose.h"
 #include "compose/rootfs.h"
 
@@ -51,7 +52,7 @@ static void assert_error(const GError *error, ErrorCode code, const char *words)
         g_error("'%s' is not in '%s'", words, error->message);
 }
 
-/* --- treefiles --------------------------------------------------------------------------------------------- */
+/* --- treefiles -------------------------------------------------------------------------------- */
 
 static char *write_treefile(Fixture *fixture, const char *name, const char *text)
 {
@@ -126,7 +127,7 @@ static void test_treefile_bad(Fixture *fixture, const void *data)
     }
 }
 
-/* --- merging ----------------------------------------------------------------------------------------------- */
+/* --- merging ---------------------------------------------------------------------------------- */
 
 static void add_file(Rootfs *rootfs, const char *path, const char *content)
 {
@@ -244,7 +245,7 @@ static void test_dpkg_db(Fixture *fixture, const void *data)
     g_assert_null(tree_lookup(fixture->rootfs.tree, "var/lib/dpkg/info/a:amd64.control"));
 }
 
-/* --- the host tree ------------------------------------------------------------------------------------------ */
+/* --- the host tree ---------------------------------------------------------------------------- */
 
 static void test_finish(Fixture *fixture, const void *data)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Packages, against a small repository that make-repo builds and signs; fetched by copying its files. */
+/* Packages, against a small repository that make-repo builds and signs; fetched by copying its
+ * files. */
 #include "package/package.h"
 
 #include "base/file.h"
@@ -19,7 +20,7 @@ typedef struct {
 
 static const char *const suite[] = {"test", NULL};
 
-/* --- the repository, made once ----------------------------------------------------------------------------- */
+/* --- the repository, made once ---------------------------------------------------------------- */
 
 static char *repository;
 
@@ -94,7 +95,7 @@ static void assert_error(const GError *error, ErrorCode code, const char *words)
         g_error("'%s' is not in '%s'", words, error->message);
 }
 
-/* --- control files ----------------------------------------------------------------------------------------- */
+/* --- control files ---------------------------------------------------------------------------- */
 
 static void test_control(void)
 {
@@ -115,7 +116,7 @@ static void test_control(void)
     g_assert_false(control_next(&cursor, &start, &size));
 }
 
-/* --- sources ----------------------------------------------------------------------------------------------- */
+/* --- sources ---------------------------------------------------------------------------------- */
 
 static void write_source(const Fixture *fixture, const char *name, const char *text)
 {
@@ -172,7 +173,7 @@ static void test_sources_bad(Fixture *fixture, const void *data)
     assert_error(error, ERROR_NOT_FOUND, "'missing'");
 }
 
-/* --- signatures and sums ------------------------------------------------------------------------------------ */
+/* --- signatures and sums ---------------------------------------------------------------------- */
 
 static void test_universe(Fixture *fixture, const void *data)
 {
@@ -241,7 +242,7 @@ static void test_bad_index(Fixture *fixture, const void *data)
     assert_error(error, ERROR_CORRUPT, "bytes instead of");
 }
 
-/* --- solving ------------------------------------------------------------------------------------------------ */
+/* --- solving ---------------------------------------------------------------------------------- */
 
 static GPtrArray *solve(PackageUniverse *universe, const char *names, const char *exclude,
                         bool recommends, GError **error)
@@ -318,7 +319,7 @@ static void test_versions(void)
     g_assert_cmpint(package_compare_versions("1.0-10", "1.0-9"), >, 0);
 }
 
-/* --- contents ----------------------------------------------------------------------------------------------- */
+/* --- contents --------------------------------------------------------------------------------- */
 
 static const Package *find(GPtrArray *packages, const char *name)
 {
