@@ -35,6 +35,7 @@ struct StoreTxn {
     int dirfd;       /* the staging directory: locked, and what syncfs is called on */
     int roots_fd;
     int lock_fd;     /* the store's, while a batch is open */
+    bool modes_set;  /* the umask leaves 0644 as it is */
     GMutex mutex;    /* all below */
     GHashTable *staged;  /* Digest -> nothing: files in the staging directory */
     GHashTable *settled; /* Digest: in objects/ and written to `roots` */
@@ -152,9 +153,11 @@ StoreTxn *store_txn_begin(Store *store, const char *key, GError **error)
     txn->dirfd = open_staging(store, txn->name, key, error);
     if (txn->dirfd < 0)
         return NULL;
-    txn->roots_fd = openat(txn->dirfd, STORE_STAGING_ROOTS, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    if (txn->roots_fd < 0)
+    struct stat st;
+    txn->roots_fd = openat(txn->dirfd, STORE_STAGING_ROOTS, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    if (txn->roots_fd < 0 || fstat(txn->roots_fd, &st) < 0)
         return error_throw_errno_null(error, "cannot write to the store '%s'", store->path);
+    txn->modes_set = (st.st_mode & 07777) == 0644;
     return !key || adopt(txn, error) ? g_steal_pointer(&txn) : NULL;
 }
 
@@ -342,14 +345,12 @@ struct StoreWriter {
 
 static int create_file(StoreTxn *txn, const char *name, GError **error)
 {
-    int fd = openat(txn->dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    _autofd int fd = openat(txn->dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     if (fd < 0)
         return error_throw_errno_fd(error, "cannot create a file in the store '%s'", txn->store->path);
-    if (fchmod(fd, 0644) < 0) { /* whatever the umask is */
-        sys_fd_closep(&fd);
+    if (!txn->modes_set && fchmod(fd, 0644) < 0)
         return error_throw_errno_fd(error, "cannot set the mode of an object");
-    }
-    return fd;
+    return fd_steal(&fd);
 }
 
 StoreWriter *store_writer_new(StoreTxn *txn, GError **error)
@@ -422,6 +423,28 @@ bool store_writer_finish(StoreWriter *writer, Digest *out_object, GError **error
     return good;
 }
 
+/* The file under its own name at once: a killed writer's files are measured before they are believed. When another
+ * thread is at the same bytes, under a name that `name` gets. */
+static int create_object(StoreTxn *txn, const Digest *digest, char name[DIGEST_HEX_SIZE], GError **error)
+{
+    g_mutex_lock(&txn->mutex);
+    bool open = open_batch(txn, error);
+    unsigned number = txn->counter++;
+    g_mutex_unlock(&txn->mutex);
+    if (!open)
+        return -1;
+    g_autoptr(GError) failed = NULL;
+    memcpy(name, digest_hex(digest).text, DIGEST_HEX_SIZE);
+    int fd = create_file(txn, name, &failed);
+    if (fd >= 0 || !error_is(failed, ERROR_EXISTS)) {
+        if (fd < 0)
+            g_propagate_error(error, g_steal_pointer(&failed));
+        return fd;
+    }
+    g_snprintf(name, DIGEST_HEX_SIZE, "tmp-%u", number);
+    return create_file(txn, name, error);
+}
+
 bool store_txn_put(StoreTxn *txn, const void *data, size_t size, Digest *out_object, GError **error)
 {
     Digest digest;
@@ -430,25 +453,24 @@ bool store_txn_put(StoreTxn *txn, const void *data, size_t size, Digest *out_obj
         *out_object = digest;
         return true;
     }
-    char name[32];
-    g_mutex_lock(&txn->mutex);
-    g_snprintf(name, sizeof name, "tmp-%u", txn->counter++);
-    bool good = open_batch(txn, error);
-    g_mutex_unlock(&txn->mutex);
-    _autofd int fd = good ? create_file(txn, name, error) : -1;
+    char name[DIGEST_HEX_SIZE];
+    _autofd int fd = create_object(txn, &digest, name, error);
     if (fd < 0)
         return false;
+    bool temporary = g_str_has_prefix(name, "tmp-"), good = true;
     if (!file_write_all(fd, data, size, error)) {
         unlinkat(txn->dirfd, name, 0);
         return error_prefix(error, "the store '%s'", txn->store->path);
     }
     g_mutex_lock(&txn->mutex);
-    if (g_hash_table_contains(txn->staged, &digest)) /* by another thread meanwhile */
-        unlinkat(txn->dirfd, name, 0);
-    else if (renameat(txn->dirfd, name, txn->dirfd, digest_hex(&digest).text) < 0)
+    if (present(txn, &digest)) { /* another thread was first */
+        if (temporary)
+            unlinkat(txn->dirfd, name, 0);
+    } else if (temporary && renameat(txn->dirfd, name, txn->dirfd, digest_hex(&digest).text) < 0) {
         good = error_throw_errno(error, "cannot stage object '%.12s'", digest_hex(&digest).text);
-    else
+    } else {
         good = open_batch(txn, error) && staged(txn, &digest, size, error);
+    }
     g_mutex_unlock(&txn->mutex);
     if (good)
         *out_object = digest;
@@ -516,11 +538,15 @@ bool store_txn_put_fd(StoreTxn *txn, int fd, Digest *out_object, uint64_t *out_s
         return error_throw_errno(error, "cannot look at a file");
     size_t room = st.st_size > 0 && st.st_size < WHOLE_MAX ? (size_t)st.st_size + 1 : WHOLE_MAX;
     g_autofree char *buffer = g_malloc(room);
-    ssize_t n = sys_read_all(fd, buffer, room);
-    if (n < 0) {
-        errno = (int)-n;
-        return error_throw_errno(error, "cannot read file");
+    /* of a regular file a short read is the end; the common case is one system call */
+    ssize_t n = read(fd, buffer, room);
+    bool whole = n >= 0 && S_ISREG(st.st_mode) && n == st.st_size;
+    if (!whole && n >= 0) {
+        ssize_t rest = sys_read_all(fd, buffer + n, room - (size_t)n);
+        n = rest < 0 ? (errno = (int)-rest, -1) : n + rest;
     }
+    if (n < 0)
+        return error_throw_errno(error, "cannot read file");
     uint64_t size = (uint64_t)n;
     bool good = (size_t)n < room ? store_txn_put(txn, buffer, (size_t)n, out_object, error)
                                  : put_pieces(txn, fd, buffer, (size_t)n, out_object, &size, error);
