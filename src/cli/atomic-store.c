@@ -5,6 +5,7 @@
 #include "cli/store_verbs.h"
 #include "cli/tree_verbs.h"
 
+/* clang-format off */
 static const CliVerb verbs[] = {
     {"host", "init", cli_host_init},
     {"", "deploy", cli_host_deploy},
@@ -31,6 +32,7 @@ static const CliVerb verbs[] = {
     {"store", "fsck", cli_store_fsck},
     {NULL},
 };
+/* clang-format on */
 
 int main(int argc, char **argv)
 {

@@ -182,7 +182,8 @@ static bool add_job(TreeNode *node, void *data, GError **error)
     g_hash_table_insert(commit->jobs, (void *)inode, job);
     if (!S_ISREG(inode->mode) || inode->size == 0)
         return true;
-    if (inode->has_object) {
+    /* asking the transaction also keeps the object from being collected before the commit names it */
+    if (inode->has_object && store_txn_has(commit->txn, &inode->object)) {
         job->external = true;
         job->object = inode->object;
     } else if (!inode->content) {

@@ -44,6 +44,13 @@ static bool load_sources(Pull *pull, GError **error)
     return true;
 }
 
+/* The content of what a commit here has. Asking the transaction also keeps it from being collected meanwhile; what
+ * is gone, or was damaged and removed, is fetched. */
+static bool has_content(Pull *pull, const CommitObject *object)
+{
+    return !object->object || !pull->txn || store_txn_has(pull->txn, object->object);
+}
+
 bool pull_have(Pull *pull, const Digest *id, CommitObject *out_object)
 {
     if (object_set_find(pull->set, id, out_object))
@@ -52,7 +59,8 @@ bool pull_have(Pull *pull, const Digest *id, CommitObject *out_object)
     if (found)
         pull->progress.objects++;
     for (unsigned i = 0; i < pull->sources->len && !found; i++)
-        found = commit_data_find(pull->sources->pdata[i], id, out_object);
+        found = commit_data_find(pull->sources->pdata[i], id, out_object) &&
+                has_content(pull, out_object);
     if (!found)
         return false;
     g_autoptr(GBytes) bytes = g_bytes_new(out_object->data, out_object->size);
@@ -212,21 +220,12 @@ static bool begin_writing(Pull *pull, GError **error)
     return pull->journal && load_sources(pull, error);
 }
 
-/* A source commit may have been swept meanwhile: nothing gets a name unless all its bytes are there. */
-static bool check_complete(Pull *pull, GError **error)
-{
-    g_autoptr(GError) missing = NULL;
-    if (object_set_each_external(pull->set, pull_check_external, pull, &missing))
-        return true;
-    g_propagate_error(error, g_steal_pointer(&missing));
-    return false;
-}
-
 static bool receive(Pull *pull, GVariant *commit, const Digest *id, GError **error)
 {
     Digest root, meta;
     if (!commit_root(commit, &root, &meta, error) || !pull_objects(pull, &root, &meta, error) ||
-        !store_txn_flush(pull->txn, error) || !check_complete(pull, error))
+        !store_txn_flush(pull->txn, error) ||
+        !object_set_each_external(pull->set, pull_check_external, pull, error))
         return false;
     g_autofree char *branch = g_strdup_printf("%s:%s", pull->remote->name, pull->ref);
     return stream_write_commit(pull->txn, pull->set, id, branch, error) &&

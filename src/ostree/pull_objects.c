@@ -279,7 +279,7 @@ bool pull_objects(Pull *pull, const Digest *root, const Digest *meta, GError **e
 bool pull_check_external(const Digest *id, const Digest *object, void *data, GError **error)
 {
     const Pull *pull = data;
-    if (store_has(pull->store, object))
+    if (store_txn_has(pull->txn, object))
         return true;
     return error_throw(error, ERROR_FAILED,
                        "the bytes of object '%s.filez' were removed meanwhile\nhint: pull again",
