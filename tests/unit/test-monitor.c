@@ -4,11 +4,13 @@
 #include "base/file.h"
 #include "base/spawn.h"
 #include "monitor/monitor.h"
+#include "network/network.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pty.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -647,6 +649,55 @@ static void test_cleanup(Run *run, gconstpointer data)
     g_assert_cmpint(finish(run), ==, 0);
 }
 
+/* Published ports, their reservation and the address are free when the exit packet comes. */
+static void test_network(Run *run, gconstpointer data)
+{
+    SysError failed = {};
+    Network network;
+    NetworkPort ports[3] = {};
+    int fds[4] = {-1, -1, -1, -1};
+    char texts[3][NETWORK_PORT_TEXT];
+    const char *names[4] = {};
+    struct in_addr address, again;
+    if (unshare(CLONE_NEWNET) < 0) {
+        g_test_skip("needs root");
+        return;
+    }
+    assert_ok(network_setup(run->dir, &network, &failed), &failed);
+    assert_ok(network_address_take(run->dir, &network, run->spec.id, NULL, NULL, &address, &failed),
+              &failed);
+    for (int i = 0; i < 3; i++) {
+        assert_ok(network_port_parse(i == 1 ? "53/udp" : "80", &ports[i], &failed), &failed);
+        fds[i] = network_port_reserve(&ports[i], &failed);
+        assert_ok(fds[i], &failed);
+        ports[i].container_ip = address;
+        names[i] = network_port_format(&ports[i], texts[i]);
+    }
+    assert_ok(network_publish(network.bridge, ports, 3, &failed), &failed);
+    run->spec.bridge = network.bridge;
+    run->spec.run_dir = run->dir;
+    run->spec.ports = names;
+    run->spec.port_fds = fds;
+    _autofd int client = connect_to(run, MONITOR_WANT_STDOUT);
+    start(run, "echo up; sleep 0.3");
+    for (int i = 0; i < 3; i++)
+        close(fds[i]);
+    read_until(client, "up\n");
+    g_assert_cmpint(network_port_reserve(&ports[0], &failed), ==, -1);
+    g_assert_cmpint(failed.code, ==, EADDRINUSE);
+    MonitorExit record;
+    g_assert_cmpint(monitor_wait(client, 5000, &record, &failed), ==, 1);
+    for (int i = 0; i < 3; i++) {
+        _autofd int fd = network_port_reserve(&ports[i], &failed);
+        assert_ok(fd, &failed);
+    }
+    assert_ok(network_address_take(run->dir, &network, "other", NULL, NULL, &again, &failed),
+              &failed);
+    g_assert_cmpuint(again.s_addr, ==, address.s_addr);
+    g_assert_cmpint(system("nft list table ip atomic | grep -q elements"), !=, 0);
+    g_assert_cmpint(finish(run), ==, 0);
+}
+
 static void test_cgroups(Run *run, gconstpointer data)
 {
     g_autofree char *group = g_strdup_printf("/sys/fs/cgroup/unified/atomic-test-%d", getpid());
@@ -740,5 +791,6 @@ int main(int argc, char **argv)
     ADD("cgroups", test_cgroups);
     ADD("oom", test_oom);
     ADD("no-log", test_no_log);
+    ADD("network", test_network); /* the last: it leaves for another network namespace */
     return g_test_run();
 }

@@ -543,6 +543,22 @@ static void test_reach(Host *host, gconstpointer data)
     shell("test -z \"$(nft list map ip atomic address_ports | grep elements)\"");
 }
 
+/* Nothing listens on IPv6: a client that tries [::1] first is refused at once and goes on. */
+static void test_ipv6_loopback(Host *host, gconstpointer data)
+{
+    NetworkPort port;
+    _autofd int fd = reserve("8080:80", &port);
+    _autofd int client = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (client < 0) {
+        g_test_skip("no IPv6 here");
+        return;
+    }
+    struct sockaddr_in6 to = {
+        .sin6_family = AF_INET6, .sin6_port = htons(8080), .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    g_assert_cmpint(connect(client, (struct sockaddr *)&to, sizeof to), ==, -1);
+    g_assert_cmpint(errno, ==, ECONNREFUSED);
+}
+
 /* A container that routes to the host's loopback addresses must not get there, though the bridge
  * allows such packets. */
 static void test_loopback_guard(Host *host, gconstpointer data)
@@ -642,6 +658,7 @@ int main(int argc, char **argv)
     ADD("/network/addresses", NULL, test_addresses);
     ADD("/network/reserve", NULL, test_reserve);
     ADD("/network/reach", NULL, test_reach);
+    ADD("/network/ipv6-loopback", NULL, test_ipv6_loopback);
     ADD("/network/loopback-guard", NULL, test_loopback_guard);
     ADD("/network/stale-rule", NULL, test_stale_rule);
     ADD("/network/foreign-firewall/iptables", NULL, test_foreign_firewall);
