@@ -31,9 +31,17 @@ enum {
     THAW_AFTER_MS = 10000,
 };
 
-static bool write_entry(int fd, const char *name, const char *text, size_t size, GError **error)
+/* The directory is new and nothing refers to it, so no temporary name is needed; it is synced by the caller. */
+static bool write_entry(int dirfd, const char *name, const char *text, size_t size, GError **error)
 {
-    return file_replace_at(fd, name, text, size, 0644, FILE_REPLACE_DURABLE, error);
+    _autofd int fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return error_throw_errno(error, "cannot create '%s'", name);
+    if (!file_write_all(fd, text, size, error))
+        return error_prefix(error, "'%s'", name);
+    if (fsync(fd) < 0)
+        return error_throw_errno(error, "cannot sync '%s'", name);
+    return true;
 }
 
 static bool copy_foreign(Host *host, int from_boot, int to, GError **error)

@@ -69,7 +69,7 @@ server() {
     one=$("$ATOMIC" tree commit --store "$SERVER" --ref test/tree --dir t1)
     "$ATOMIC" tree publish --store "$SERVER" --repo repo test/tree
     # not to hold bats' own descriptor, or bats would wait for it
-    "$ATOMIC" tree serve --repo repo >url 3>&- &
+    "$ATOMIC" tree serve --repo repo --listen 127.0.0.1:0 >url 3>&- &
     echo $! >server.pid
     for _ in $(seq 200); do
         [ -s url ] && break
