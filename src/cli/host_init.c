@@ -2,6 +2,8 @@
 #include "cli/host_verbs.h"
 #include "host/host.h"
 
+#include <sys/stat.h>
+
 int cli_host_init(const CliCommand *command, int argc, char **argv, GError **error)
 {
     g_autofree char *os = NULL;
@@ -18,6 +20,7 @@ int cli_host_init(const CliCommand *command, int argc, char **argv, GError **err
                     os ? "--sysroot" : "--os");
         return 1;
     }
+    umask(0022); /* `atomic status` is for everybody */
     if (!host_init(common.sysroot, os, error))
         return 1;
     if (!common.quiet)

@@ -3,11 +3,14 @@
 
 #include "cli/format.h"
 
+#include <sys/stat.h>
+
 enum { LOCK_SECONDS = 10 };
 
 bool host_verb_open(const CliCommon *common, const char *purpose, Host **out_host,
                     Store **out_store, GError **error)
 {
+    umask(0022); /* `atomic status` is for everybody */
     g_autoptr(Host) host = host_open(common->sysroot, error);
     if (!host || !host_lock(host, purpose, LOCK_SECONDS, error))
         return false;

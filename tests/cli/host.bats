@@ -278,6 +278,21 @@ mount_boot() {
     [ "$status" -eq 1 ] && [[ $output == *"newer atomic"* ]]
 }
 
+@test "status is for everybody, whatever the umask of who deployed" {
+    server
+    umask 077
+    host sys
+    "$ATOMIC" deploy -q origin:test/tree
+    chmod 755 . ..
+    [ -n "$(find / -maxdepth 0 -perm -5)" ] || skip "/ is private"
+    run setpriv --reuid=65534 --regid=65534 --clear-groups find sys -path sys/atomic/store -prune -o -path '*/etc/*' -prune -o -print
+    [[ $output == *"sys/boot/loader.1/entries/atomic-1.conf"* ]] || skip "the work directory is private"
+    run setpriv --reuid=65534 --regid=65534 --clear-groups cat sys/boot/loader/entries/atomic-1.conf "sys/atomic/deploy/$one.0/deployment"
+    [ "$status" -eq 0 ]
+    run setpriv --reuid=65534 --regid=65534 --clear-groups "$ATOMIC" rollback
+    [ "$status" -eq 1 ] || [ "$status" -eq 126 ]
+}
+
 @test "one change at a time: the other is told who" {
     server
     host sys
