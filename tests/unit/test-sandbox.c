@@ -242,8 +242,10 @@ static void test_ranges(Fixture *f, gconstpointer data)
     g_assert_false(oom);
 }
 
+/* With the network of the host, as an exec enters namespaces of both owners then. */
 static void test_exec(Fixture *f, gconstpointer data)
 {
+    f->options.net = data ? SANDBOX_NET_HOST : SANDBOX_NET_NONE;
     g_autoptr(GError) error = NULL;
     g_autofree char *name = g_strdup_printf("sandbox-test-%d", (int)getpid());
     f->options.name = name;
@@ -367,6 +369,7 @@ int main(int argc, char **argv)
     ADD("files", test_files);
     ADD("ranges", test_ranges);
     ADD("exec", test_exec);
+    g_test_add("/sandbox/exec-host-network", Fixture, "host", set_up, test_exec, tear_down);
     ADD("caller-killed", test_caller_killed);
     ADD("interrupted", test_interrupted);
     ADD("users", test_users);
