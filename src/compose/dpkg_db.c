@@ -152,7 +152,9 @@ static bool append_conffiles(Database *database, const Part *part, GError **erro
     g_autofree char *text = rootfs_read(database->rootfs, node, &size, error);
     if (!text)
         return false;
+    size_t before = database->status->len;
     g_string_append(database->status, "Conffiles:\n");
+    size_t empty = database->status->len;
     g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
     for (char **line = lines; *line; line++) {
         /* "remove-on-upgrade /etc/x" names a file that is gone */
@@ -160,6 +162,9 @@ static bool append_conffiles(Database *database, const Part *part, GError **erro
         if (**line == '/' && !append_conffile(database, part, *line, error))
             return false;
     }
+    /* the field may not be there without a value */
+    if (database->status->len == empty)
+        g_string_truncate(database->status, before);
     return true;
 }
 
