@@ -106,9 +106,7 @@ static OciImage *open_base(Build *build, const char *name, unsigned index, GErro
     }
     if (strcmp(name, "scratch") == 0)
         return NULL;
-    if (g_str_has_prefix(name, "tree:"))
-        return oci_image_from_tree(build->store, name + strlen("tree:"), error);
-    return oci_image_open(build->store, name, error);
+    return step_open_image(build, name, error);
 }
 
 static bool start_stage(Build *build, unsigned index, GError **error)

@@ -367,7 +367,7 @@ static bool open_from(Copy *copy, const char *name, Tree **out_owned, GError **e
         copy->source = step_tree(copy->build, stage, error);
         return copy->source;
     }
-    g_autoptr(OciImage) image = oci_image_open(copy->build->store, name, error);
+    g_autoptr(OciImage) image = step_open_image(copy->build, name, error);
     if (!image)
         return error_prefix(error, "--from");
     copy->source = *out_owned = store_load_image(copy->build->store, &image->image, error);

@@ -4,6 +4,7 @@
  * The writable layer is thrown away afterwards, so it is mounted volatile: nothing the command
  * syncs costs anything, and a crash loses a step that would be done again anyway.
  */
+#include "build/match.h"
 #include "build/run.h"
 #include "build/state.h"
 
@@ -112,27 +113,42 @@ static void drop_untouched_dirs(Tree *layer, TreeNode *dir, Tree *base)
     }
 }
 
-/* The sandbox mounts on these; where the image lacks them it had to make them first. */
+/* Where a mount on this path lands: the image may have a link there (/etc/resolv.conf often is). */
+static char *mount_point(Tree *base, const char *path)
+{
+    const TreeNode *node = tree_lookup(base, path);
+    if (!node || !S_ISLNK(node->inode->mode))
+        return g_strdup(path);
+    g_autofree char *dir = g_path_get_dirname(path);
+    return *node->inode->target == '/' ? g_strdup(node->inode->target)
+                                       : g_build_filename(dir, node->inode->target, NULL);
+}
+
+static bool is_empty(const TreeNode *node)
+{
+    return S_ISDIR(node->inode->mode) ? tree_n_children(node) == 0
+                                      : S_ISREG(node->inode->mode) && node->inode->size == 0;
+}
+
+/* The sandbox mounts on these; where the image lacks them it had to make them first, with the
+ * directories above. A program's own empty file of the same name looks the same, and goes too. */
 static void drop_mount_points(Tree *layer, Tree *base)
 {
-    static const char *const points[] = {
-        "etc/hosts", "etc/hostname", "etc/resolv.conf", "proc",        "sys",
-        "dev/pts",   "dev/shm",      "dev/mqueue",      "dev/console", "dev"};
+    static const char *const points[] = {"etc/hosts", "etc/hostname", "etc/resolv.conf",
+                                         "proc",      "sys",          "dev"};
     for (size_t i = 0; i < ARRAY_SIZE(points); i++) {
-        TreeNode *node = tree_lookup(layer, points[i]);
-        if (!node || tree_lookup(base, points[i]))
-            continue;
-        bool empty = S_ISDIR(node->inode->mode)
-                         ? tree_n_children(node) == 0
-                         : S_ISREG(node->inode->mode) && node->inode->size == 0;
-        if (empty)
+        g_autofree char *written = mount_point(base, points[i]);
+        g_autofree char *clean = match_clean(written);
+        TreeNode *node = clean ? tree_lookup(layer, clean) : NULL;
+        while (node && node->parent && is_empty(node)) {
+            g_autofree char *path = tree_path(node);
+            TreeNode *parent = node->parent;
+            if (tree_lookup(base, path))
+                break;
             tree_remove(layer, node);
+            node = parent;
+        }
     }
-    /* an /etc that was only made for the three files; the program's own empty /etc looks the
-     * same and goes too */
-    TreeNode *etc = tree_lookup(layer, "etc");
-    if (etc && tree_n_children(etc) == 0 && !tree_lookup(base, "etc"))
-        tree_remove(layer, etc);
 }
 
 /* *out_layer stays NULL when nothing was written. */

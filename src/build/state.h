@@ -58,6 +58,8 @@ char **variables_unused(const Build *build);
 
 /* --- steps: step.c ---------------------------------------------------------------------------- */
 
+/* An image by name or id, or "tree:REF". */
+OciImage *step_open_image(Build *build, const char *name, GError **error);
 /* The stage's files; borrowed. */
 Tree *step_tree(Build *build, Stage *stage, GError **error);
 /* The key of an instruction with these texts (NULL-ended) on the stage's image. */

@@ -9,6 +9,13 @@
 /* What the key covers and how; a change makes old entries unfound. */
 #define KEY_VERSION "step 1"
 
+OciImage *step_open_image(Build *build, const char *name, GError **error)
+{
+    if (g_str_has_prefix(name, "tree:"))
+        return oci_image_from_tree(build->store, name + strlen("tree:"), error);
+    return oci_image_open(build->store, name, error);
+}
+
 Tree *step_tree(Build *build, Stage *stage, GError **error)
 {
     if (!stage->tree)

@@ -2,7 +2,6 @@
 #include "cli/image_verbs.h"
 
 #include "cli/columns.h"
-#include "cli/format.h"
 #include "cli/image_open.h"
 
 #include <jansson.h>
@@ -49,7 +48,7 @@ static void print_table(const OciImage *image, const uint64_t *sizes, bool whole
         g_autofree char *id =
             i + 1 == history->len ? image_shown_id(image->id, whole) : g_strdup("<missing>");
         g_autofree char *age = image_age(entry->created), *by = shorten(entry->created_by, whole);
-        g_autofree char *size = format_bytes(sizes[i]);
+        g_autofree char *size = image_shown_size(sizes[i]);
         const char *const cells[] = {id, age, by, size, entry->comment ? entry->comment : ""};
         for (size_t j = 0; j < ARRAY_SIZE(cells); j++)
             columns_add(columns, cells[j]);

@@ -12,20 +12,6 @@ typedef struct {
     char *repository, *tag; /* only these; NULL: any */
 } List;
 
-/* "62.4MB", as Docker prints sizes. */
-static char *docker_size(uint64_t bytes)
-{
-    static const char *const units[] = {"B", "kB", "MB", "GB", "TB", "PB"};
-    double value = (double)bytes;
-    size_t unit = 0;
-    for (; value >= 1000 && unit + 1 < ARRAY_SIZE(units); unit++)
-        value /= 1000;
-    return g_strdup_printf(value >= 100  ? "%.0f%s"
-                           : value >= 10 ? "%.3g%s"
-                                         : "%.3g%s",
-                           value, units[unit]);
-}
-
 static bool is_wanted(const List *list, const char *repository, const char *tag)
 {
     return (!list->repository || strcmp(list->repository, repository) == 0) &&
@@ -43,7 +29,7 @@ static bool add_image(Store *store, const List *list, const OciImage *image, Col
         return false;
     g_autofree char *id = image_shown_id(image->id, list->no_trunc),
                     *age = image_age(image->config->created);
-    g_autofree char *size = docker_size(bytes);
+    g_autofree char *size = image_shown_size(bytes);
     for (; *names; names++) {
         g_autofree char *repository = NULL, *tag = NULL;
         oci_name_split(*names, &repository, &tag);
@@ -82,25 +68,41 @@ static bool has_wanted_name(const List *list, const OciImage *image)
     return false;
 }
 
+static json_t *describe(Store *store, const OciImage *image, GError **error)
+{
+    uint64_t bytes;
+    if (!oci_image_size(store, image, &bytes, error))
+        return NULL;
+    json_t *names = json_array(), *labels = json_object();
+    for (char **name = image->names; *name; name++)
+        json_array_append_new(names, json_string(*name));
+    GHashTableIter iter;
+    void *key, *value;
+    g_hash_table_iter_init(&iter, image->config->labels);
+    while (g_hash_table_iter_next(&iter, &key, &value))
+        json_object_set_new(labels, key, json_string(value));
+    return json_pack("{s:s, s:o, s:s, s:I, s:o}", "id", image->id, "names", names, "created",
+                     image->config->created, "size", (json_int_t)bytes, "labels", labels);
+}
+
 static bool print_json(Store *store, const List *list, const GPtrArray *images, GError **error)
 {
     json_t *array = json_array();
-    bool good = true;
-    for (unsigned i = 0; good && i < images->len; i++) {
-        const OciImage *image = images->pdata[i];
-        json_t *object =
-            has_wanted_name(list, image) ? oci_image_inspect(store, image, error) : NULL;
-        if (object)
-            json_array_append_new(array, object);
-        good = object || !has_wanted_name(list, image);
+    for (unsigned i = 0; i < images->len; i++) {
+        if (!has_wanted_name(list, images->pdata[i]))
+            continue;
+        json_t *object = describe(store, images->pdata[i], error);
+        if (!object) {
+            json_decref(array);
+            return false;
+        }
+        json_array_append_new(array, object);
     }
     json_t *root = json_pack("{s:i, s:o}", "schema", 1, "images", array);
-    if (good)
-        json_dumpf(root, stdout, JSON_INDENT(2));
-    if (good)
-        putchar('\n');
+    json_dumpf(root, stdout, JSON_INDENT(2) | JSON_SORT_KEYS);
+    putchar('\n');
     json_decref(root);
-    return good;
+    return true;
 }
 
 static void print_ids(const List *list, const GPtrArray *images)

@@ -26,3 +26,16 @@ char *image_age(const char *created)
     g_autofree char *span = format_duration(time(NULL) - g_date_time_to_unix(then));
     return g_strconcat(span, " ago", NULL);
 }
+
+char *image_shown_size(uint64_t bytes)
+{
+    static const char *const units[] = {"B", "kB", "MB", "GB", "TB", "PB"};
+    double value = (double)bytes;
+    size_t unit = 0;
+    for (; value >= 1000 && unit + 1 < ARRAY_SIZE(units); unit++)
+        value /= 1000;
+    return g_strdup_printf(value >= 100  ? "%.0f%s"
+                           : value >= 10 ? "%.3g%s"
+                                         : "%.3g%s",
+                           value, units[unit]);
+}

@@ -84,11 +84,20 @@ static bool sink_object(void *data, const Digest *object, uint64_t size, GError 
     return store_stream_write_object(sink->writer, object, size, error);
 }
 
+/* In a layer's tar such a name means that something is removed, so no file can have it. */
+static bool check_name(TreeNode *node, void *data, GError **error)
+{
+    if (!g_str_has_prefix(node->name, ".wh."))
+        return true;
+    g_autofree char *path = tree_path(node);
+    return error_throw(error, ERROR_INVALID, "an image can't hold a file of this name: '%s'", path);
+}
+
 OciLayer *oci_layer_write(StoreTxn *txn, Tree *layer, GError **error)
 {
     static const StoreTarSink functions = {sink_bytes, sink_object};
     /* what the layer's files refer to must be readable through the store */
-    if (!store_txn_flush(txn, error))
+    if (!tree_walk(layer, check_name, NULL, error) || !store_txn_flush(txn, error))
         return NULL;
     g_autoptr(HashSha256) hash = hash_sha256_new();
     g_autoptr(StoreStreamWriter) writer = store_stream_writer_new(txn, CONTENT_LAYER, error);

@@ -184,6 +184,35 @@ static const char *lookup(const char *name, void *data)
                                         : NULL;
 }
 
+/* Whatever is changed in a good file, the answer is a parsed file or an error with its place. */
+static void test_damaged_files(void)
+{
+    static const char good[] =
+        "# escape=\\\nARG A=${B:-x}\nFROM a AS b\nRUN x <<E \\\n y\nz\nE\nENV A=\"b c\" D='e'\n"
+        "COPY --from=b --chown=1 [\"a\",\"b\"]\nHEALTHCHECK --interval=5s CMD [\"x\"]\nONBUILD RUN "
+        "x\n"
+        "EXPOSE ${A:+80}/tcp\nSHELL [\"/bin/sh\"]\nLABEL a.b=\"c\" 'd e'=f\n";
+    static const char pieces[] = "\\`\"'$${}[]<<:-#=\n \tEFROM--\xc3\xa9,/";
+    GRand *random = g_rand_new_with_seed(7);
+    for (unsigned i = 0; i < 20000; i++) {
+        char text[sizeof good];
+        memcpy(text, good, sizeof good);
+        for (unsigned n = 1 + i % 6; n > 0; n--)
+            text[g_rand_int_range(random, 0, sizeof good - 1)] =
+                pieces[g_rand_int_range(random, 0, sizeof pieces - 1)];
+        size_t size =
+            i % 3 == 0 ? (size_t)g_rand_int_range(random, 0, sizeof good) : sizeof good - 1;
+        g_autoptr(GError) error = NULL;
+        g_autoptr(Dockerfile) file = dockerfile_parse("D", text, size, &error);
+        g_assert_true(!file == !!error);
+        g_assert_true(file || g_str_has_prefix(error->message, "D:"));
+        g_autofree char *copy = g_strndup(text, size);
+        g_autofree char *expanded = words_expand(copy, '\\', lookup, NULL, NULL);
+        g_auto(GStrv) split = words_expand_split(copy, '`', lookup, NULL, NULL);
+    }
+    g_rand_free(random);
+}
+
 static void test_expand(void)
 {
     static const struct {
@@ -308,6 +337,7 @@ int main(int argc, char **argv)
     g_test_add_func("/build/dockerfile/heredocs", test_heredocs);
     g_test_add_func("/build/dockerfile/errors", test_errors);
     g_test_add_func("/build/dockerfile/odd-files", test_odd_files);
+    g_test_add_func("/build/dockerfile/damaged-files", test_damaged_files);
     g_test_add_func("/build/words/expand", test_expand);
     g_test_add_func("/build/match", test_match);
     g_test_add_func("/build/ignore", test_ignore);
