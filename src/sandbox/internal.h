@@ -15,6 +15,12 @@ bool ids_hand_over(const char *run_dir, const RuntimeIdMap *map, pid_t pid, GErr
 /* Free at once. */
 void ids_give_back(const char *run_dir, const RuntimeIdMap *map);
 
+/* ---- lease.c */
+
+/* A name that nobody has, and its directory $ATOMIC_RUN/NAME: both are the caller's until it closes
+ * the fd (or dies). Removes what killed callers left. -1 on failure. */
+int lease_take(const char *run_dir, char **out_name, GError **error);
+
 /* ---- files.c */
 
 /* Writes hosts, hostname and resolv.conf into the directory, owned by the container's root. */

@@ -30,8 +30,9 @@ struct Sandbox {
     bool ids_handed_over;
     RuntimeNamespaces namespaces;
     int root_fd;
+    int lease_fd; /* of `own_dir`, when the name was made up */
     int files_fd;
-    char *own_files; /* directory to be removed */
+    char *own_dir; /* directory to be removed */
     RuntimeSeccomp seccomp;
 };
 
@@ -57,12 +58,22 @@ static bool throw_sys(GError **error, const SysError *failed)
     return error_from_sys(error, failed);
 }
 
-static char *make_name(void)
+/* With a name of its own the container is told apart by its caller; else by a lease. */
+static bool make_name(Sandbox *sandbox, GError **error)
 {
-    uint64_t number = 0;
-    if (getrandom(&number, sizeof number, 0) != sizeof number)
-        number = (uint64_t)g_get_monotonic_time() ^ ((uint64_t)getpid() << 40);
-    return g_strdup_printf("sandbox-%016" G_GINT64_MODIFIER "x", number);
+    const char *given = sandbox->options->name;
+    if (given && (strchr(given, '/') || *given == '.' || !*given))
+        return error_throw(error, ERROR_INVALID, "bad name of a container '%s'", given);
+    if (given) {
+        sandbox->name = g_strdup(given);
+    } else {
+        sandbox->lease_fd = lease_take(sandbox->run_dir, &sandbox->name, error);
+        if (sandbox->lease_fd < 0)
+            return false;
+        sandbox->own_dir = g_build_filename(sandbox->run_dir, sandbox->name, NULL);
+    }
+    sandbox->cgroup = g_strconcat("atomic/", sandbox->name, NULL);
+    return true;
 }
 
 static bool make_namespaces(Sandbox *sandbox, GError **error)
@@ -127,14 +138,10 @@ Sandbox *sandbox_prepare(const SandboxOptions *options, GError **error)
     g_autoptr(Sandbox) sandbox = g_new0(Sandbox, 1);
     sandbox->options = options;
     sandbox->namespaces = (RuntimeNamespaces)RUNTIME_NAMESPACES_NONE;
-    sandbox->root_fd = sandbox->files_fd = -1;
-    sandbox->name = options->name ? g_strdup(options->name) : make_name();
-    sandbox->cgroup = g_strconcat("atomic/", sandbox->name, NULL);
-    if (strchr(sandbox->name, '/') || *sandbox->name == '.' || !*sandbox->name)
-        return error_throw_null(error, ERROR_INVALID, "bad name of a container '%s'",
-                                sandbox->name);
+    sandbox->root_fd = sandbox->files_fd = sandbox->lease_fd = -1;
     sandbox->run_dir = sandbox_run_dir(error);
-    if (!sandbox->run_dir || !make_namespaces(sandbox, error) || !mount_root(sandbox, error))
+    if (!sandbox->run_dir || !make_name(sandbox, error) || !make_namespaces(sandbox, error) ||
+        !mount_root(sandbox, error))
         return NULL;
     return g_steal_pointer(&sandbox);
 }
@@ -143,15 +150,16 @@ Sandbox *sandbox_prepare(const SandboxOptions *options, GError **error)
 
 static bool open_files_dir(Sandbox *sandbox, GError **error)
 {
-    if (sandbox->options->files_fd >= 0) {
-        sandbox->files_fd = fcntl(sandbox->options->files_fd, F_DUPFD_CLOEXEC, 3);
+    int given = sandbox->options->files_fd >= 0 ? sandbox->options->files_fd : sandbox->lease_fd;
+    if (given >= 0) {
+        sandbox->files_fd = fcntl(given, F_DUPFD_CLOEXEC, 3);
         return sandbox->files_fd >= 0 ||
                error_throw_errno(error, "cannot use the directory of files");
     }
-    sandbox->own_files = g_strdup_printf("%s/%s.files", sandbox->run_dir, sandbox->name);
-    if (!file_ensure_dir_at(AT_FDCWD, sandbox->own_files, 0700, error))
+    sandbox->own_dir = g_strdup_printf("%s/%s.files", sandbox->run_dir, sandbox->name);
+    if (!file_ensure_dir_at(AT_FDCWD, sandbox->own_dir, 0700, error))
         return false;
-    sandbox->files_fd = file_open_dir_at(AT_FDCWD, sandbox->own_files, error);
+    sandbox->files_fd = file_open_dir_at(AT_FDCWD, sandbox->own_dir, error);
     return sandbox->files_fd >= 0;
 }
 
@@ -194,6 +202,7 @@ static void fill_spec(const Sandbox *sandbox, const RuntimeCommand *command, Run
     const SandboxOptions *options = sandbox->options;
     runtime_spec_init(spec);
     spec->command = *command;
+    spec->command.die_with_caller |= sandbox->lease_fd >= 0;
     spec->namespaces = sandbox->namespaces;
     spec->id_base = sandbox->ids.base;
     spec->net = options->net == SANDBOX_NET_HOST   ? RUNTIME_NET_HOST
@@ -258,13 +267,14 @@ void sandbox_free(Sandbox *sandbox)
         return;
     if (sandbox->ids.count && !sandbox->ids_handed_over)
         ids_give_back(sandbox->run_dir, &sandbox->ids);
-    if (sandbox->own_files)
-        file_remove_all_at(AT_FDCWD, sandbox->own_files, NULL);
+    if (sandbox->own_dir)
+        file_remove_all_at(AT_FDCWD, sandbox->own_dir, NULL);
     runtime_namespaces_close(&sandbox->namespaces);
     runtime_seccomp_clear(&sandbox->seccomp);
     sys_fd_closep(&sandbox->root_fd);
     sys_fd_closep(&sandbox->files_fd);
-    g_free(sandbox->own_files);
+    sys_fd_closep(&sandbox->lease_fd);
+    g_free(sandbox->own_dir);
     g_free(sandbox->run_dir);
     g_free(sandbox->cgroup);
     g_free(sandbox->name);
@@ -338,9 +348,7 @@ int sandbox_run(const SandboxOptions *options, const RuntimeCommand *command, GE
 {
     g_autoptr(Sandbox) sandbox = sandbox_prepare(options, error);
     RuntimeProcess process;
-    RuntimeCommand tied = *command;
-    tied.die_with_caller = true;
-    if (!sandbox || !sandbox_start(sandbox, &tied, &process, error))
+    if (!sandbox || !sandbox_start(sandbox, command, &process, error))
         return -1;
     return sandbox_wait(sandbox, &process, NULL, error);
 }

@@ -36,7 +36,8 @@ typedef enum {
 } SandboxNet;
 
 typedef struct {
-    /* The container's id or so: cgroup "atomic/NAME", key of the id range. NULL: made up, unique. */
+    /* The container's id or so: cgroup "atomic/NAME", key of the id range. NULL: one is made up, and
+     * the container then doesn't outlive the thread that starts it. */
     const char *name;
     Store *store;        /* with `image` */
     const Digest *image; /* the root. NULL: `root_fd` */
@@ -99,7 +100,7 @@ uint32_t sandbox_id_base(const Sandbox *sandbox); /* host id of container root; 
  * cancel_requested() the container is killed and the result is -1 with ERROR_INTERRUPTED. */
 int sandbox_wait(Sandbox *sandbox, RuntimeProcess *process, bool *out_oom, GError **error);
 /* prepare + start + wait. The exit status of the program; -1 with *error when it didn't run or was
- * interrupted. The container doesn't outlive the calling thread. */
+ * interrupted. */
 int sandbox_run(const SandboxOptions *options, const RuntimeCommand *command, GError **error);
 
 /* Another process in a running container, with the seccomp profile for command->caps unless the
