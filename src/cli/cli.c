@@ -196,7 +196,9 @@ static int run_command(const CliCommand *command, CliProgram self, const CliVerb
 
 int cli_main(CliProgram self, const CliVerb *verbs, int argc, char **argv)
 {
-    setlocale(LC_ALL, "");
+    /* file names and column widths follow the user's locale; messages are in one language, and each category more is
+     * three system calls at the start of every command */
+    setlocale(LC_CTYPE, "");
     const char *slash = strrchr(argv[0], '/');
     if (strcmp(slash ? slash + 1 : argv[0], "docker") == 0)
         called = "docker";

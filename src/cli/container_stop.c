@@ -98,11 +98,22 @@ static bool await(Engine *engine, EngineContainer *container, void *data, GError
     return true;
 }
 
+static bool record(Engine *engine, EngineContainer *container, void *data, GError **error)
+{
+    return engine_record_end(engine, container, error);
+}
+
 int cli_container_wait(const CliCommand *command, int argc, char **argv, GError **error)
 {
     g_auto(CliCommon) common = {0};
-    if (!cli_parse(command, NULL, &common, &argc, &argv, 1, -1, false, error))
+    gboolean record_end = FALSE;
+    const GOptionEntry entries[] = {
+        /* what a monitor executes when it is done */
+        {"record", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_NONE, &record_end, NULL, NULL},
+        G_OPTION_ENTRY_NULL,
+    };
+    if (!cli_parse(command, entries, &common, &argc, &argv, 1, -1, false, error))
         return 1;
     g_autoptr(Engine) engine = engine_new(common.store);
-    return container_each(engine, argv + 1, false, await, NULL);
+    return container_each(engine, argv + 1, false, record_end ? record : await, NULL);
 }

@@ -166,7 +166,11 @@ bool engine_start(Engine *engine, EngineContainer *container, int *out_attach, i
 int engine_stream(Engine *engine, EngineContainer *container, int attach, bool tty, bool with_stdin,
                   GError **error);
 
-/* Waits until the container has ended and its end is recorded. */
+/* What a monitor has done at last (`atomic wait --record ID`): the end of a container that has ended goes into its
+ * durable record, unless somebody else is changing the container and does it himself. */
+bool engine_record_end(Engine *engine, EngineContainer *container, GError **error);
+
+/* Waits until the container has ended. */
 bool engine_wait(Engine *engine, EngineContainer *container, int *out_exit_code, GError **error);
 
 /* --- acting on it --------------------------------------------------------------------------------------- */

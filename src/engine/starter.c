@@ -330,7 +330,7 @@ static bool record_start(const Starter *s, GError **error)
 
 typedef struct {
     char *program, *self, *log, *name, *ref;
-    const char *cleanup[4];
+    const char *cleanup[5];
     const char *remove_first[4];
     const char *remove[2];
     const char **ports;
@@ -338,14 +338,15 @@ typedef struct {
 } MonitorWords;
 
 /* A fleeting container is gone, for everybody who asks, before its client hears of the end. Another one has its end
- * written down for good by whoever reads it first: by `wait`, if nobody else is there. */
+ * written down for good as the monitor's last act: it costs fsyncs, for which no client waits. */
 static void set_cleanup(const Starter *s, MonitorSpec *spec, MonitorWords *words)
 {
     const EngineConfig *config = &s->container->config;
     if (!s->dirs->fleeting) {
         words->cleanup[0] = words->self;
         words->cleanup[1] = "wait";
-        words->cleanup[2] = config->id;
+        words->cleanup[2] = "--record";
+        words->cleanup[3] = config->id;
         spec->cleanup = words->cleanup;
         return;
     }

@@ -13,7 +13,6 @@
 #include "engine/parse.h"
 #include "monitor/monitor.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
@@ -161,22 +160,29 @@ bool engine_state_save(const EngineDirs *dirs, const EngineState *state, GError 
     return good;
 }
 
+/* Whether the live state.json says the end itself: then the durable one does, too. */
+static bool is_settled(const EngineDirs *dirs)
+{
+    g_autofree char *live = engine_dirs_run_file(dirs, "state.json");
+    EngineState state = {0};
+    bool found = false;
+    bool settled =
+        load_state(live, &state, &found, NULL) && (!found || state.status != ENGINE_RUNNING);
+    engine_state_clear(&state);
+    return settled;
+}
+
 bool engine_state_settle(const EngineDirs *dirs, EngineState *state, GError **error)
 {
     if (!engine_state_refresh(dirs, state, error))
         return false;
-    if (state->status != ENGINE_EXITED || dirs->fleeting)
+    if (state->status != ENGINE_EXITED || dirs->fleeting || is_settled(dirs))
         return true;
     g_autofree char *kept = engine_dirs_keep_file(dirs, "state.json");
     json_t *json = engine_state_to_json(state);
     bool good = engine_record_write(kept, json, true, error);
     json_decref(json);
-    if (!good || !engine_state_save(dirs, state, error))
-        return false;
-    g_autofree char *record = engine_dirs_run_file(dirs, "exit");
-    if (unlink(record) < 0 && errno != ENOENT)
-        return error_throw_errno(error, "cannot remove '%s'", record);
-    return true;
+    return good && engine_state_save(dirs, state, error);
 }
 
 EngineContainer *engine_container_load(const EngineDirs *dirs, GError **error)

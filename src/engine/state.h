@@ -10,8 +10,8 @@ EngineContainer *engine_container_load(const EngineDirs *dirs, GError **error);
 bool engine_state_refresh(const EngineDirs *dirs, EngineState *state, GError **error);
 /* state.json below ATOMIC_RUN. */
 bool engine_state_save(const EngineDirs *dirs, const EngineState *state, GError **error);
-/* Makes an end permanent: state.json in both places (the durable one synced), then the exit record goes.
- * Nothing to do for a container that runs, was never started, or is fleeting. */
+/* Makes an end permanent: state.json in both places says it, the durable one synced. Nothing to do for a container
+ * that runs, was never started, or is fleeting, and when it was done before. */
 bool engine_state_settle(const EngineDirs *dirs, EngineState *state, GError **error);
 
 /* Of this boot; borrowed. */

@@ -95,8 +95,8 @@ static int connect_monitor(const EngineDirs *dirs)
     return monitor_connect(dirs->run, 0, &ignored);
 }
 
-/* Writes the end down for good. Whoever holds the lock does it as well, and may be waiting for us: we are also what a
- * monitor executes as its last act. */
+/* Writes the end down for good. Whoever holds the lock does it as well, and may be waiting for us: a monitor
+ * executes engine_record_end() as its last act (starter.c). */
 static void settle(const EngineDirs *dirs, EngineState *state)
 {
     _autofd int lock = dirs->fleeting ? -1 : engine_dirs_lock(dirs, false, NULL);
@@ -117,12 +117,23 @@ bool engine_wait(Engine *engine, EngineContainer *container, int *out_exit_code,
     if (container->state.status == ENGINE_RUNNING)
         while ((known = wait_end(&dirs, container, socket, -1, &code)) == 0)
             continue;
-    settle(&dirs, &container->state);
+    /* a living monitor sees to it itself */
+    if (socket < 0)
+        settle(&dirs, &container->state);
     if (known < 0)
         return error_throw(error, ERROR_FAILED,
                            "container '%s' has ended, but nobody knows how: its monitor was killed",
                            container->config.name);
     *out_exit_code = code;
+    return true;
+}
+
+bool engine_record_end(Engine *engine, EngineContainer *container, GError **error)
+{
+    g_auto(EngineDirs) dirs = {0};
+    if (!find_dirs(engine, container, &dirs, error))
+        return false;
+    settle(&dirs, &container->state);
     return true;
 }
 
@@ -146,7 +157,8 @@ bool engine_stop(Engine *engine, EngineContainer *container, int timeout, GError
             return error_throw(error, ERROR_BUSY, "cannot stop container '%s': it survived SIGKILL",
                                config->name);
     }
-    settle(&dirs, &container->state);
+    if (socket < 0)
+        settle(&dirs, &container->state);
     return true;
 }
 

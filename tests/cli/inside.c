@@ -28,7 +28,8 @@ static int serve(int port, const char *text)
     signal(SIGTERM, on_term);
     signal(SIGUSR1, on_term);
     setsockopt(listening, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (bind(listening, (struct sockaddr *)&address, sizeof address) < 0 || listen(listening, 8) < 0) {
+    if (bind(listening, (struct sockaddr *)&address, sizeof address) < 0 ||
+        listen(listening, 8) < 0) {
         perror("serve");
         return 1;
     }

@@ -414,9 +414,11 @@ static void test_state(Fixture *f, const void *data)
     g_autofree char *finished = engine_format_time(state.finished);
     g_assert_cmpstr(finished, ==, "2014-10-08T12:23:36.500000000Z");
 
-    /* made permanent: also without anything below the run directory */
+    /* made permanent: also without the record, and without anything below the run directory */
     g_assert_true(engine_state_settle(&dirs, &state, &error));
-    g_assert_cmpint(access(path, F_OK), ==, -1);
+    g_assert_cmpint(unlink(path), ==, 0);
+    g_assert_true(engine_state_refresh(&dirs, &state, &error));
+    g_assert_cmpint(state.exit_code, ==, 3);
     g_assert_true(file_remove_all_at(AT_FDCWD, dirs.run, &error));
     g_assert_true(engine_state_refresh(&dirs, &state, &error));
     g_assert_cmpint(state.exit_code, ==, 3);
