@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Another process in a running container: our child, with pipes (or a terminal of the container) between it and our
- * streams. None of our own fds goes inside. It lives and dies without the container's monitor; a
- * detached one is left to whoever reaps orphans. */
+ * streams. None of our own fds goes inside. It lives and dies without the container's monitor.
+ *
+ * A container can't end while one of its processes is a zombie whose parent, outside, doesn't reap it. So a
+ * detached process isn't left to the host's init, which may be none that cares: a fork of ours stays and reaps it. */
 #include "engine/process.h"
 #include "engine/relay.h"
+#include "engine/report.h"
 
 #include "sandbox/sandbox.h"
 
@@ -24,7 +27,8 @@ static bool set_streams(Exec *exec, RuntimeCommand *command, GError **error)
 {
     const EngineExecOptions *options = exec->options;
     struct winsize size;
-    command->terminal = options->tty;
+    /* nobody reads a detached terminal: its process would stop after the first page */
+    command->terminal = options->tty && !options->detach;
     if (options->tty && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0) {
         command->rows = size.ws_row;
         command->columns = size.ws_col;
@@ -100,6 +104,56 @@ static int reap(pid_t pid, GError **error)
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+static int status_of(const RuntimeProcess *failed)
+{
+    return failed->failed_status > 125 ? failed->failed_status : -1;
+}
+
+/* In the fork. */
+_noreturn static void stay_and_reap(Exec *exec, int report_fd)
+{
+    GError *failed = NULL;
+    setsid();
+    int null = open("/dev/null", O_RDWR);
+    for (int fd = STDIN_FILENO; null >= 0 && fd <= STDERR_FILENO; fd++)
+        dup2(null, fd);
+    if (!start_command(exec, &failed)) {
+        engine_report_failure(report_fd, exec->process.failed_status, failed);
+        _exit(1);
+    }
+    engine_report_success(report_fd);
+    close(report_fd);
+    reap(exec->process.pid, NULL);
+    _exit(0);
+}
+
+static int run_detached(Exec *exec, GError **error)
+{
+    int report[2];
+    if (pipe2(report, O_CLOEXEC) < 0)
+        return error_throw_errno_fd(error, "cannot create a pipe");
+    fflush(NULL); /* or the child would write it a second time */
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(report[0]);
+        stay_and_reap(exec, report[1]);
+    }
+    close(report[1]);
+    _autofd int from = report[0];
+    if (pid < 0)
+        return error_throw_errno_fd(error, "cannot fork");
+    return engine_report_read(from, &exec->process.failed_status, error)
+               ? 0
+               : status_of(&exec->process);
+}
+
+static int run_attached(Exec *exec, GError **error)
+{
+    if (!start_command(exec, error))
+        return status_of(&exec->process);
+    return relay(exec, error) ? reap(exec->process.pid, error) : -1;
+}
+
 int engine_exec(Engine *engine, EngineContainer *container, const EngineExecOptions *options,
                 GError **error)
 {
@@ -109,16 +163,10 @@ int engine_exec(Engine *engine, EngineContainer *container, const EngineExecOpti
         .pipes = ENGINE_PIPES_NONE,
         .process = RUNTIME_PROCESS_NONE,
     };
-    int status = -1;
     if (container->state.status != ENGINE_RUNNING)
         return error_throw_fd(error, ERROR_BUSY, "container %s is not running",
                               container->config.name);
-    if (!start_command(&exec, error))
-        status = exec.process.failed_status > 125 ? exec.process.failed_status : -1;
-    else if (options->detach)
-        status = 0;
-    else if (relay(&exec, error))
-        status = reap(exec.process.pid, error);
+    int status = options->detach ? run_detached(&exec, error) : run_attached(&exec, error);
     engine_pipes_close(&exec.pipes);
     runtime_process_clear(&exec.process);
     return status;

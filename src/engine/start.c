@@ -13,6 +13,7 @@
 #include "engine/start.h"
 
 #include "base/file.h"
+#include "engine/report.h"
 #include "monitor/monitor.h"
 
 #include <errno.h>
@@ -33,25 +34,6 @@ static bool wait_for_monitor(const EngineDirs *dirs, GError **error)
         return error_from_sys(error, &failed);
     return gone ||
            error_throw(error, ERROR_BUSY, "the monitor of container %.12s does not end", dirs->id);
-}
-
-/* The starter's report: nothing but the monitor's zero byte is success. */
-static bool read_report(int fd, int *out_status, GError **error)
-{
-    char text[4096];
-    ssize_t n = sys_read_all(fd, text, sizeof text - 1);
-    if (n == 1 && text[0] == '\0')
-        return true;
-    if (n <= 0)
-        return error_throw(error, ERROR_FAILED, "cannot start the container: its starter died");
-    text[n] = '\0';
-    EngineStartFailure failure;
-    if ((size_t)n > sizeof failure && text[0] == START_FAILED) {
-        memcpy(&failure, text, sizeof failure);
-        *out_status = failure.status;
-        return error_throw(error, (ErrorCode)failure.code, "%s", text + sizeof failure);
-    }
-    return error_throw(error, ERROR_FAILED, "cannot start the container's monitor: %s", text);
 }
 
 /* Before there is anything to read: so the foreground misses no byte. */
@@ -88,7 +70,7 @@ static bool fork_starter(Engine *engine, const EngineDirs *dirs, EngineContainer
     _autofd int from = report[0];
     if (pid < 0)
         return error_throw_errno(error, "cannot fork");
-    bool good = read_report(from, out_status, error);
+    bool good = engine_report_read(from, out_status, error);
     if (!good)
         waitpid(pid, NULL, 0);
     return good;

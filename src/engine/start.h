@@ -4,14 +4,6 @@
 
 #include "engine/state.h"
 
-/* What comes back through the pipe before the monitor's own zero byte. */
-typedef struct {
-    uint8_t mark;   /* START_FAILED; the monitor's texts never begin with it */
-    uint8_t status; /* 125, 126, 127 */
-    uint8_t code;   /* ErrorCode */
-} EngineStartFailure;
-enum { START_FAILED = 1 };
-
 /* Runs in the forked child; never returns. `listen_fd`: the attach socket; `report_fd`: write end of the pipe. */
 _noreturn void engine_starter_main(Engine *engine, const EngineDirs *dirs,
                                    EngineContainer *container, int listen_fd, int report_fd);

@@ -8,6 +8,7 @@
 #include "engine/mounts.h"
 #include "engine/parse.h"
 #include "engine/process.h"
+#include "engine/report.h"
 #include "monitor/monitor.h"
 #include "network/network.h"
 #include "sandbox/sandbox.h"
@@ -419,17 +420,6 @@ static void become_monitor(const Starter *s, GError **error)
     error_from_sys(error, &failed);
 }
 
-_noreturn static void report_and_exit(const Starter *s, int status, const GError *failed)
-{
-    EngineStartFailure head = {
-        .mark = START_FAILED, .status = (uint8_t)status, .code = (uint8_t)failed->code};
-    g_autofree char *text = g_malloc(sizeof head + strlen(failed->message));
-    memcpy(text, &head, sizeof head);
-    memcpy(text + sizeof head, failed->message, strlen(failed->message));
-    int ignored = sys_write_all(s->report_fd, text, sizeof head + strlen(failed->message));
-    _exit(ignored < 0 ? 2 : 1);
-}
-
 _noreturn void engine_starter_main(Engine *engine, const EngineDirs *dirs,
                                    EngineContainer *container, int listen_fd, int report_fd)
 {
@@ -457,7 +447,8 @@ _noreturn void engine_starter_main(Engine *engine, const EngineDirs *dirs,
     }
     release_network(&s);
     sandbox_free(s.sandbox);
-    report_and_exit(&s, status, failed);
+    engine_report_failure(report_fd, status, failed);
+    _exit(1);
 }
 
 void engine_release_leftovers(Engine *engine, const EngineContainer *container)
