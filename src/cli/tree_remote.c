@@ -95,8 +95,16 @@ int cli_tree_pull(const CliCommand *command, int argc, char **argv, GError **err
         .metadata_only = metadata_only,
     };
     g_auto(OstreePullResult) result = {0};
-    if (!ostree_pull(store, remote, ref, &options, &result, error))
+    g_autoptr(GError) failed = NULL;
+    if (!ostree_pull(store, remote, ref, &options, &result, &failed)) {
+        if (error_is(failed, ERROR_INTERRUPTED))
+            error_throw(error, ERROR_INTERRUPTED,
+                        "%s\nhint: what arrived is kept; the same command goes on",
+                        failed->message);
+        else
+            g_propagate_error(error, g_steal_pointer(&failed));
         return 1;
+    }
     printf("%s\n", result.checksum);
     return result.unchanged ? CLI_NOTHING_TO_DO : 0;
 }

@@ -51,6 +51,19 @@ typedef struct {
 
 /* --- the repository -------------------------------------------------------------------------------------- */
 
+/* Nothing but what a killed make_repo() leaves: files don't get mixed into a directory given by mistake. */
+static bool check_empty(const char *path, GError **error)
+{
+    static const char *const ours[] = {"config", "extensions", "refs", "state", "tmp", NULL};
+    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
+    for (const char *name; dir && (name = g_dir_read_name(dir));)
+        if (!g_strv_contains(ours, name) && !g_str_has_prefix(name, ".tmp-"))
+            return error_throw(error, ERROR_INVALID,
+                               "cannot make a repository in '%s': it isn't empty (it has '%s')",
+                               path, name);
+    return true;
+}
+
 static bool make_repo(int repo, GError **error)
 {
     static const char *const dirs[] = {"refs",  "refs/heads", "refs/remotes", "refs/mirrors",
@@ -109,7 +122,9 @@ static bool open_repo(Publish *p, GError **error)
     bool exists;
     if (p->repo < 0 || !file_exists_at(p->repo, "objects", &exists, error))
         return false;
-    if (!(exists ? check_repo(p, error) : make_repo(p->repo, error)) || !lock_repo(p, error))
+    if (!(exists ? check_repo(p, error)
+                 : check_empty(p->path, error) && make_repo(p->repo, error)) ||
+        !lock_repo(p, error))
         return false;
     /* under the lock nobody else's is alive */
     g_autofree char *tmp = g_build_filename(p->path, "tmp", NULL);

@@ -127,6 +127,10 @@ describe() {
     [ "$status" -eq 1 ]
     [[ $output == *"no branch or commit 'nope'"* ]]
     [ ! -e repo ]
+    run "$ATOMIC" tree publish --repo tree main
+    [ "$status" -eq 1 ]
+    [[ $output == *"cannot make a repository in 'tree': it isn't empty"* ]]
+    [ ! -e tree/config ]
 }
 
 @test "tree pull brings what the real ostree committed: every attribute and byte" {
@@ -147,6 +151,19 @@ describe() {
     [ "$("$ATOMIC" tree show --json same | jq -r .image)" = "$image" ]
     ATOMIC_STORE=$PWD/store2 "$ATOMIC" tree cat origin:main usr/lib/big | cmp - tree/usr/lib/big
     ATOMIC_STORE=$PWD/store2 "$ATOMIC" tree cat origin:main usr/lib/link | cmp - tree/usr/bin/hello
+}
+
+@test "large files pass through in pieces, both ways" {
+    mkdir tree
+    { head -c 100000 /dev/urandom && head -c 70000000 /dev/zero && echo end; } >tree/large
+    checksum=$("$ATOMIC" tree commit --ref main --dir tree)
+    "$ATOMIC" tree publish --repo repo main
+    ostree fsck --repo=repo
+    serve repo
+    export ATOMIC_STORE=$PWD/store2
+    add_remote
+    [ "$("$ATOMIC" tree pull origin:main)" = "$checksum" ]
+    "$ATOMIC" tree cat origin:main large | cmp - tree/large
 }
 
 @test "tree pull again has nothing to do; an update fetches only what changed" {
@@ -218,6 +235,7 @@ interrupt() {
 @test "tree pull goes on after SIGINT: only what was in flight is fetched again" {
     interrupt INT 130 64
     grep -q '^atomic: .*interrupted' messages
+    grep -q '^hint: what arrived is kept' messages
 }
 
 @test "tree pull goes on after SIGKILL" {

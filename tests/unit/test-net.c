@@ -208,6 +208,37 @@ static void test_filez(void)
     g_assert_cmpint(decode(good, good->len, 0, out), ==, NET_MALFORMED);
 }
 
+/* two members after each other, as `cat a.gz b.gz` makes */
+static void test_gzip(void)
+{
+    g_autoptr(GByteArray) in = g_byte_array_new();
+    g_autoptr(GByteArray) out = g_byte_array_new();
+    for (unsigned i = 0; i < 2; i++) {
+        struct libdeflate_compressor *compressor = libdeflate_alloc_compressor(6);
+        uint8_t packed[1000];
+        size_t n = libdeflate_gzip_compress(compressor, "hello\n", 6, packed, sizeof packed);
+        libdeflate_free_compressor(compressor);
+        g_byte_array_append(in, packed, (unsigned)n);
+    }
+    for (unsigned step = 1; step <= in->len; step *= 3) {
+        Decoder *decoder = decoder_new(NET_DECODE_GZIP, 12, keep, out);
+        g_byte_array_set_size(out, 0);
+        for (unsigned at = 0; at < in->len; at += step)
+            g_assert_cmpint(decoder_write(decoder, in->data + at, MIN(step, in->len - at)), ==,
+                            NET_OK);
+        g_assert_cmpint(decoder_end(decoder), ==, NET_OK);
+        g_assert_cmpmem(out->data, out->len, "hello\nhello\n", 12);
+        decoder_free(decoder);
+    }
+    Decoder *cut = decoder_new(NET_DECODE_GZIP, 0, keep, out);
+    g_assert_cmpint(decoder_write(cut, in->data, in->len - 4), ==, NET_OK);
+    g_assert_cmpint(decoder_end(cut), ==, NET_MALFORMED);
+    decoder_free(cut);
+    Decoder *small = decoder_new(NET_DECODE_GZIP, 11, keep, out);
+    g_assert_cmpint(decoder_write(small, in->data, in->len), ==, NET_TOO_LARGE);
+    decoder_free(small);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -215,6 +246,7 @@ int main(int argc, char **argv)
     g_autofree char *url = start_server();
     base_url = url;
     g_test_add_func("/net/filez", test_filez);
+    g_test_add_func("/net/gzip", test_gzip);
     g_test_add_func("/net/fetch", test_fetch);
     g_test_add_func("/net/many", test_many);
     return g_test_run();
