@@ -66,18 +66,19 @@ int cli_store_gc(const CliCommand *command, int argc, char **argv, GError **erro
     if (!store || !store_gc(store, dry_run, &result, error))
         return 1;
     if (common.json) {
-        print_json(json_pack("{s:s, s:b, s:I, s:I, s:I, s:I}", "schema", "atomic.store.gc/1", "dry_run",
-                             dry_run, "objects", (json_int_t)result.objects, "bytes",
-                             (json_int_t)result.bytes, "kept_objects", (json_int_t)result.kept_objects,
-                             "kept_bytes", (json_int_t)result.kept_bytes));
+        print_json(json_pack("{s:s, s:b, s:I, s:I, s:I, s:I}", "schema", "atomic.store.gc/1",
+                             "dry_run", dry_run, "objects", (json_int_t)result.objects, "bytes",
+                             (json_int_t)result.bytes, "kept_objects",
+                             (json_int_t)result.kept_objects, "kept_bytes",
+                             (json_int_t)result.kept_bytes));
         return 0;
     }
     g_autofree char *freed = format_bytes(result.bytes);
     g_autofree char *kept = format_bytes(result.kept_bytes);
     printf("%s objects: %s\n", dry_run ? "Would free" : "Freed", freed);
     if (!common.quiet)
-        fprintf(stderr, "%" G_GUINT64_FORMAT " removed, %" G_GUINT64_FORMAT " kept (%s)\n", result.objects,
-                result.kept_objects, kept);
+        fprintf(stderr, "%" G_GUINT64_FORMAT " removed, %" G_GUINT64_FORMAT " kept (%s)\n",
+                result.objects, result.kept_objects, kept);
     return 0;
 }
 
@@ -109,9 +110,10 @@ int cli_store_fsck(const CliCommand *command, int argc, char **argv, GError **er
     }
     if (common.json)
         print_json(json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "schema", "atomic.store.fsck/1",
-                             "objects", (json_int_t)result.objects, "bytes", (json_int_t)result.bytes,
-                             "images", (json_int_t)result.images, "streams", (json_int_t)result.streams,
-                             "refs", (json_int_t)result.refs, "problems", report.problems));
+                             "objects", (json_int_t)result.objects, "bytes",
+                             (json_int_t)result.bytes, "images", (json_int_t)result.images,
+                             "streams", (json_int_t)result.streams, "refs", (json_int_t)result.refs,
+                             "problems", report.problems));
     else if (!common.quiet)
         fprintf(stderr,
                 "%" G_GUINT64_FORMAT " objects, %" G_GUINT64_FORMAT " images, %" G_GUINT64_FORMAT

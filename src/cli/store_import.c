@@ -46,7 +46,8 @@ static bool check_object(TreeNode *node, void *data, GError **error)
     g_autofree char *path = tree_path(node);
     return error_throw(error, ERROR_PERMISSION,
                        "cannot import the dump: the object of '%s' is not in the store\n"
-                       "hint: root may import it nevertheless", path);
+                       "hint: root may import it nevertheless",
+                       path);
 }
 
 /* A dump names objects without bringing their bytes: in a store that several people use, that would give whoever
@@ -67,8 +68,8 @@ static Tree *import_place(StoreTxn *txn, const Place *place, StoreImportFlags fl
 {
     if (place->dump)
         return import_dump(txn, place->dump, error);
-    _autofd int fd = place->dir ? file_open_dir_at(AT_FDCWD, place->dir, error)
-                                : open_input(place->tar, error);
+    _autofd int fd =
+        place->dir ? file_open_dir_at(AT_FDCWD, place->dir, error) : open_input(place->tar, error);
     if (fd < 0)
         return NULL;
     return place->dir ? store_import_dir(txn, fd, flags, error)
@@ -93,12 +94,13 @@ int cli_store_import(const CliCommand *command, int argc, char **argv, GError **
     gboolean no_xattrs = false;
     const GOptionEntry entries[] = {
         {"dir", 0, 0, G_OPTION_ARG_FILENAME, &place.dir, "Import a directory", "DIR"},
-        {"tar", 0, 0, G_OPTION_ARG_FILENAME, &place.tar, "Import a tar, compressed or not (- for stdin)",
+        {"tar", 0, 0, G_OPTION_ARG_FILENAME, &place.tar,
+         "Import a tar, compressed or not (- for stdin)", "FILE"},
+        {"dump", 0, 0, G_OPTION_ARG_FILENAME, &place.dump, "Import a composefs dump (- for stdin)",
          "FILE"},
-        {"dump", 0, 0, G_OPTION_ARG_FILENAME, &place.dump, "Import a composefs dump (- for stdin)", "FILE"},
         {"name", 0, 0, G_OPTION_ARG_STRING, &name, "Name the image, which also keeps it", "NAME"},
-        {"no-xattrs", 0, 0, G_OPTION_ARG_NONE, &no_xattrs, "Leave out a directory's extended attributes",
-         NULL},
+        {"no-xattrs", 0, 0, G_OPTION_ARG_NONE, &no_xattrs,
+         "Leave out a directory's extended attributes", NULL},
         G_OPTION_ENTRY_NULL,
     };
     g_auto(CliCommon) common = {0};
@@ -126,7 +128,8 @@ typedef struct {
 static bool write_bytes(void *data, const void *bytes, size_t size, GError **error)
 {
     TarFile *file = data;
-    return fwrite(bytes, 1, size, file->out) == size || error_throw_errno(error, "cannot write the tar");
+    return fwrite(bytes, 1, size, file->out) == size ||
+           error_throw_errno(error, "cannot write the tar");
 }
 
 static bool write_object(void *data, const Digest *object, uint64_t size _unused, GError **error)
@@ -180,8 +183,8 @@ int cli_store_export(const CliCommand *command, int argc, char **argv, GError **
     const GOptionEntry entries[] = {
         {"dir", 0, 0, G_OPTION_ARG_FILENAME, &place.dir, "Export into an empty directory", "DIR"},
         {"tar", 0, 0, G_OPTION_ARG_FILENAME, &place.tar, "Export as a tar (- for stdout)", "FILE"},
-        {"dump", 0, 0, G_OPTION_ARG_FILENAME, &place.dump, "Export as a composefs dump (- for stdout)",
-         "FILE"},
+        {"dump", 0, 0, G_OPTION_ARG_FILENAME, &place.dump,
+         "Export as a composefs dump (- for stdout)", "FILE"},
         G_OPTION_ENTRY_NULL,
     };
     g_auto(CliCommon) common = {0};

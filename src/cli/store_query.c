@@ -88,16 +88,18 @@ static json_t *describe(const TreeNode *node)
     g_autofree char *path = tree_path(node);
     char mode[8];
     g_snprintf(mode, sizeof mode, "%04o", inode->mode & 07777);
-    json_t *file = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I}", "type", type_name(inode->mode), "mode", mode,
-                             "uid", (json_int_t)inode->uid, "gid", (json_int_t)inode->gid, "size",
-                             (json_int_t)inode->size, "mtime", (json_int_t)inode->mtime);
+    json_t *file =
+        json_pack("{s:s, s:s, s:I, s:I, s:I, s:I}", "type", type_name(inode->mode), "mode", mode,
+                  "uid", (json_int_t)inode->uid, "gid", (json_int_t)inode->gid, "size",
+                  (json_int_t)inode->size, "mtime", (json_int_t)inode->mtime);
     set_text(file, "path", path);
     if (inode->target)
         set_text(file, "target", inode->target);
     if (inode->has_object)
         json_object_set_new(file, "object", json_string(digest_hex(&inode->object).text));
     if (S_ISCHR(inode->mode) || S_ISBLK(inode->mode))
-        json_object_set_new(file, "device", json_pack("[i, i]", (int)major(inode->rdev), (int)minor(inode->rdev)));
+        json_object_set_new(file, "device",
+                            json_pack("[i, i]", (int)major(inode->rdev), (int)minor(inode->rdev)));
     return file;
 }
 
@@ -107,8 +109,8 @@ static void print_file(const TreeNode *node)
     const TreeInode *inode = node->inode;
     g_autofree char *path = tree_path(node);
     printf("%c%04o %5u %5u %10" G_GUINT64_FORMAT " %s%s%s\n", types[inode->mode >> 12 & 15],
-           inode->mode & 07777, inode->uid, inode->gid, inode->size, path, inode->target ? " -> " : "",
-           inode->target ? inode->target : "");
+           inode->mode & 07777, inode->uid, inode->gid, inode->size, path,
+           inode->target ? " -> " : "", inode->target ? inode->target : "");
 }
 
 static bool add_file(TreeNode *node, void *data, GError **error _unused)
@@ -141,7 +143,7 @@ static bool list_files(Store *store, const char *image, const char *path, bool r
         tree_walk(tree, add_file, files, NULL);
     } else if (S_ISDIR(node->inode->mode)) {
         TreeNode *child;
-        TREE_EACH_CHILD(node, child)
+        TREE_EACH_CHILD (node, child)
             add_file(child, files, NULL);
     } else {
         add_file(node, files, NULL);
@@ -163,11 +165,14 @@ int cli_store_ls(const CliCommand *command, int argc, char **argv, GError **erro
     if (!cli_parse(command, entries, &common, &argc, &argv, 0, 2, false, error))
         return 1;
     if (recursive && argc != 2)
-        return error_throw(error, ERROR_USAGE, "--recursive lists a whole image: name one and no path"), 1;
+        return error_throw(error, ERROR_USAGE,
+                           "--recursive lists a whole image: name one and no path"),
+               1;
     g_autoptr(Store) store = cli_store_open(&common, error);
     if (!store)
         return 1;
-    bool good = argc > 1 ? list_files(store, argv[1], argc > 2 ? argv[2] : "/", recursive, common.json, error)
+    bool good = argc > 1 ? list_files(store, argv[1], argc > 2 ? argv[2] : "/", recursive,
+                                      common.json, error)
                          : list_images(store, common.json, error);
     return good ? 0 : 1;
 }
@@ -199,11 +204,14 @@ int cli_store_cat(const CliCommand *command, int argc, char **argv, GError **err
         return 1;
     TreeNode *node = tree_resolve(tree, argv[2]);
     if (!node)
-        return error_throw(error, ERROR_NOT_FOUND, "there is no '%s' in image '%s'", argv[2], argv[1]), 1;
+        return error_throw(error, ERROR_NOT_FOUND, "there is no '%s' in image '%s'", argv[2],
+                           argv[1]),
+               1;
     const TreeInode *inode = node->inode;
     if (!S_ISREG(inode->mode))
         return error_throw(error, ERROR_INVALID, "'%s' is a %s, not a file", argv[2],
-                           type_name(inode->mode)), 1;
+                           type_name(inode->mode)),
+               1;
     if (inode->content)
         fwrite(inode->content, 1, inode->size, stdout);
     else if (inode->size > 0 && !inode->has_object)

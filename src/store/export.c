@@ -74,7 +74,8 @@ static bool copy_object(Store *store, const Digest *object, int to, GError **err
 static bool export_file(const Export *export, int dirfd, const char *name, const TreeInode *inode,
                         GError **error)
 {
-    _autofd int fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    _autofd int fd =
+        openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return error_throw_errno(error, "cannot create it");
     if (inode->content)
@@ -91,8 +92,9 @@ static bool export_leaf(const Export *export, int dirfd, const char *name, const
         return error_throw(error, ERROR_INVALID, "it is a mark of a layer");
     if (S_ISREG(inode->mode))
         return export_file(export, dirfd, name, inode, error);
-    int failed = S_ISLNK(inode->mode) ? symlinkat(inode->target, dirfd, name)
-                                      : mknodat(dirfd, name, (inode->mode & S_IFMT) | 0600, inode->rdev);
+    int failed = S_ISLNK(inode->mode)
+                     ? symlinkat(inode->target, dirfd, name)
+                     : mknodat(dirfd, name, (inode->mode & S_IFMT) | 0600, inode->rdev);
     return failed == 0 || error_throw_errno(error, "cannot create it");
 }
 
@@ -127,7 +129,7 @@ static bool export_dir(const Export *export, int dirfd, TreeNode *dir, GError **
     if (!cancel_check(error))
         return false;
     TreeNode *child;
-    TREE_EACH_CHILD(dir, child) {
+    TREE_EACH_CHILD (dir, child) {
         g_autoptr(GError) failed = NULL;
         if (export_node(export, dirfd, child, &failed))
             continue;

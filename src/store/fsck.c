@@ -92,7 +92,8 @@ static bool check_stream(Fsck *fsck, const Digest *object, GError **error)
 
 static void check_link(Fsck *fsck, StoreKind kind, const char *name, const Digest *object)
 {
-    g_autofree char *what = g_strdup_printf("%s '%s'", kind == STORE_IMAGES ? "image" : "stream", name);
+    g_autofree char *what =
+        g_strdup_printf("%s '%s'", kind == STORE_IMAGES ? "image" : "stream", name);
     g_autoptr(GError) failed = NULL;
     fsck->what = what;
     if (!object)
@@ -108,7 +109,8 @@ static void check_link(Fsck *fsck, StoreKind kind, const char *name, const Diges
 static bool check_names(Fsck *fsck, StoreKind kind, uint64_t *count, GError **error)
 {
     g_autoptr(GHashTable) links = scan_links(fsck->store, kind, error);
-    g_autoptr(GPtrArray) names = links ? scan_names(fsck->store, store_kind_dir(kind), false, error) : NULL;
+    g_autoptr(GPtrArray) names =
+        links ? scan_names(fsck->store, store_kind_dir(kind), false, error) : NULL;
     g_autoptr(GHashTable) refs = names ? store_list_refs(fsck->store, kind, "", error) : NULL;
     if (!refs)
         return false;
@@ -124,8 +126,8 @@ static bool check_names(Fsck *fsck, StoreKind kind, uint64_t *count, GError **er
     while (g_hash_table_iter_next(&iter, &name, &target)) {
         fsck->result.refs++;
         if (!g_hash_table_contains(links, target))
-            problem(fsck, "the ref '%s/refs/%s' leads to '%s', which is not there", store_kind_dir(kind),
-                    (const char *)name, (const char *)target);
+            problem(fsck, "the ref '%s/refs/%s' leads to '%s', which is not there",
+                    store_kind_dir(kind), (const char *)name, (const char *)target);
     }
     return true;
 }

@@ -143,7 +143,7 @@ static bool mark(Gc *gc, GError **error)
     for (guint i = 0; i < names->len; i++) {
         const char *name = g_ptr_array_index(names, i);
         bool alive;
-        _autofd int dead = store_lock_staging(staging, name, &alive);
+        _autofd int dead _unused = store_lock_staging(staging, name, &alive);
         if (alive && !mark_staging(gc, name, error))
             return false;
     }
@@ -152,8 +152,8 @@ static bool mark(Gc *gc, GError **error)
 
 /* --- sweep ---------------------------------------------------------------------------------------------- */
 
-static bool collect_dead(const Digest *object, const char *path _unused, const struct stat *st, void *data,
-                         GError **error)
+static bool collect_dead(const Digest *object, const char *path _unused, const struct stat *st,
+                         void *data, GError **error)
 {
     Gc *gc = data;
     if (object && !g_hash_table_contains(gc->live, object)) {
@@ -211,8 +211,8 @@ static bool remove_object(Gc *gc, guint index, GError **error)
     if (g_hash_table_contains(gc->live, object)) /* needed since */
         return true;
     if (!gc->dry_run && unlinkat(gc->store->objects_fd, store_object_path(object).text, 0) < 0)
-        return errno == ENOENT || error_throw_errno(error, "cannot remove object '%.12s'",
-                                                    digest_hex(object).text);
+        return errno == ENOENT ||
+               error_throw_errno(error, "cannot remove object '%.12s'", digest_hex(object).text);
     gc->result.objects++;
     gc->result.bytes += g_array_index(gc->dead_sizes, uint64_t, index);
     return true;
@@ -224,8 +224,8 @@ static bool sweep_slice(Gc *gc, guint *at, GError **error)
     _autofd int lock = store_lock(gc->store, true, "collecting garbage", error);
     if (lock < 0 || !mark(gc, error))
         return false;
-    if (*at == 0 && (!sweep_links(gc, STORE_IMAGES, error) || !sweep_links(gc, STORE_STREAMS, error) ||
-                     !sweep_staging(gc, error)))
+    if (*at == 0 && (!sweep_links(gc, STORE_IMAGES, error) ||
+                     !sweep_links(gc, STORE_STREAMS, error) || !sweep_staging(gc, error)))
         return false;
     gint64 start = g_get_monotonic_time();
     guint end = *at + MIN(SLICE_OBJECTS, gc->dead->len - *at);

@@ -16,8 +16,9 @@ bool store_commit_image(StoreTxn *txn, Tree *tree, Digest *out_image, GError **e
     size_t size;
     const void *data = g_bytes_get_data(image, &size);
     Digest digest;
-    if (!tree_walk(tree, keep_object, txn, error) || !store_txn_put(txn, data, size, &digest, error) ||
-        !store_txn_flush(txn, error) || !store_link_image(store_txn_store(txn), &digest, error))
+    if (!tree_walk(tree, keep_object, txn, error) ||
+        !store_txn_put(txn, data, size, &digest, error) || !store_txn_flush(txn, error) ||
+        !store_link_image(store_txn_store(txn), &digest, error))
         return false;
     *out_image = digest;
     return true;

@@ -67,12 +67,14 @@ static bool take_mark(const Import *import, TreeInode *inode, const char *name, 
     *out_keep = false;
     if (g_str_has_prefix(name, "trusted.")) {
         if (!upper)
-            return error_throw(error, ERROR_INVALID, "cannot import it: it has the attribute '%s'", name);
+            return error_throw(error, ERROR_INVALID, "cannot import it: it has the attribute '%s'",
+                               name);
         if (strcmp(name, "trusted.overlay.opaque") == 0 && size == 1 && *value == 'y' &&
             S_ISDIR(inode->mode))
             inode->opaque = true;
         if ((strcmp(name, "trusted.overlay.metacopy") == 0 ||
-             strcmp(name, "trusted.overlay.redirect") == 0) && size >= 0)
+             strcmp(name, "trusted.overlay.redirect") == 0) &&
+            size >= 0)
             return error_throw(error, ERROR_UNSUPPORTED,
                                "not supported yet: an overlay's upper with '%s'", name);
         return true;
@@ -81,7 +83,8 @@ static bool take_mark(const Import *import, TreeInode *inode, const char *name, 
     return true;
 }
 
-static bool import_xattrs(Import *import, const XattrSource *source, TreeInode *inode, GError **error)
+static bool import_xattrs(Import *import, const XattrSource *source, TreeInode *inode,
+                          GError **error)
 {
     ssize_t size = list_xattrs(source, import->buffer);
     if (size == 0 || (size < 0 && (errno == EOPNOTSUPP || errno == ENODATA)))
@@ -161,7 +164,8 @@ static int open_file(int dirfd, const char *name, GError **error)
     return fd < 0 ? error_throw_errno_fd(error, "cannot open it") : fd;
 }
 
-static bool import_link(Import *import, int dirfd, const char *name, TreeInode *inode, GError **error)
+static bool import_link(Import *import, int dirfd, const char *name, TreeInode *inode,
+                        GError **error)
 {
     g_autofree char *target = file_readlink_at(dirfd, name, error);
     if (!target)
@@ -280,7 +284,8 @@ Tree *store_import_dir(StoreTxn *txn, int dirfd, StoreImportFlags flags, GError 
     TreeNode *root = tree_root(tree);
     take_stat(&import, root->inode, &st);
     XattrSource source = {.fd = fd};
-    if (!import_xattrs(&import, &source, root->inode, error) || !import_dir(&import, fd, root, error))
+    if (!import_xattrs(&import, &source, root->inode, error) ||
+        !import_dir(&import, fd, root, error))
         return NULL;
     return g_steal_pointer(&tree);
 }

@@ -50,8 +50,8 @@ static bool throw_mount(GError **error, int context, const char *what)
     text[n > 0 ? n : 0] = '\0';
     errno = number;
     if (number == EPERM || number == EACCES)
-        return error_throw(error, ERROR_PERMISSION, "cannot mount %s: %s\nhint: this needs root", what,
-                           g_strerror(number));
+        return error_throw(error, ERROR_PERMISSION, "cannot mount %s: %s\nhint: this needs root",
+                           what, g_strerror(number));
     return n > 2 ? error_throw_errno(error, "cannot mount %s (%s)", what, g_strchomp(text + 2))
                  : error_throw_errno(error, "cannot mount %s", what);
 }
@@ -76,7 +76,8 @@ static int open_image(Store *store, const Digest *image, bool *out_acl, GError *
     if (fd < 0)
         return error_throw_errno_fd(error, "cannot open image '%.12s'", digest_hex(image).text);
     uint8_t header[COMPOSEFS_HEADER_SIZE];
-    if (pread(fd, header, sizeof header, 0) != sizeof header || memcmp(header, composefs_magic, 4) != 0)
+    if (pread(fd, header, sizeof header, 0) != sizeof header ||
+        memcmp(header, composefs_magic, 4) != 0)
         return error_throw_fd(error, ERROR_CORRUPT, "'%.12s' is not a composefs image",
                               digest_hex(image).text);
     *out_acl = header[8] & 1;
@@ -141,8 +142,9 @@ static int mount_erofs(Store *store, const Digest *image, struct stat *out_root,
         mounted = create_erofs(source, acl, &loop_context);
     }
     if (mounted < 0 && errno == ENODEV)
-        return error_throw_fd(error, ERROR_UNSUPPORTED,
-                              "cannot mount an image: this kernel has no EROFS\nhint: modprobe erofs");
+        return error_throw_fd(
+            error, ERROR_UNSUPPORTED,
+            "cannot mount an image: this kernel has no EROFS\nhint: modprobe erofs");
     if (mounted < 0) {
         throw_mount(error, loop_context >= 0 ? loop_context : context, "an image");
         return -1;
@@ -180,14 +182,16 @@ static bool make_upper(int dirfd, const struct stat *root, GError **error)
         return errno == EEXIST || error_throw_errno(error, "cannot create directory 'upper'");
     struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, root->st_mtim};
     if (fchownat(dirfd, "upper", root->st_uid, root->st_gid, 0) < 0 ||
-        fchmodat(dirfd, "upper", root->st_mode & 07777, 0) < 0 || utimensat(dirfd, "upper", times, 0) < 0)
+        fchmodat(dirfd, "upper", root->st_mode & 07777, 0) < 0 ||
+        utimensat(dirfd, "upper", times, 0) < 0)
         return error_throw_errno(error, "cannot set up directory 'upper'");
     return true;
 }
 
 static int clone_tree(int fd, const char *what, GError **error)
 {
-    int tree = (int)syscall(SYS_open_tree, fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+    int tree =
+        (int)syscall(SYS_open_tree, fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
     if (tree < 0)
         return error_throw_errno_fd(error, "cannot take %s as a layer", what);
     return tree;
@@ -280,7 +284,8 @@ static bool add_layer(int context, const char *key, int fd)
     return sys_fsconfig(context, FSCONFIG_SET_STRING, key, path, 0) == 0;
 }
 
-static bool configure(int context, int erofs, int objects, const Writable *writable, bool is_volatile)
+static bool configure(int context, int erofs, int objects, const Writable *writable,
+                      bool is_volatile)
 {
     if (sys_fsconfig(context, FSCONFIG_SET_STRING, "source", "composefs", 0) < 0)
         return false;
@@ -298,12 +303,14 @@ static bool configure(int context, int erofs, int objects, const Writable *writa
     return sys_fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0;
 }
 
-static int mount_overlay(int erofs, int objects, const Writable *writable, bool is_volatile, GError **error)
+static int mount_overlay(int erofs, int objects, const Writable *writable, bool is_volatile,
+                         GError **error)
 {
     _autofd int context = sys_fsopen("overlay");
     if (context < 0 && errno == ENODEV)
-        return error_throw_fd(error, ERROR_UNSUPPORTED,
-                              "cannot mount an image: this kernel has no overlayfs\nhint: modprobe overlay");
+        return error_throw_fd(
+            error, ERROR_UNSUPPORTED,
+            "cannot mount an image: this kernel has no overlayfs\nhint: modprobe overlay");
     if (context < 0)
         return error_throw_errno_fd(error, "cannot mount an overlay");
     if (!configure(context, erofs, objects, writable, is_volatile)) {
@@ -316,7 +323,8 @@ static int mount_overlay(int erofs, int objects, const Writable *writable, bool 
     return mounted;
 }
 
-int store_mount_image(Store *store, const Digest *image, const StoreMountOptions *options, GError **error)
+int store_mount_image(Store *store, const Digest *image, const StoreMountOptions *options,
+                      GError **error)
 {
     static const StoreMountOptions read_only = {.userns_fd = -1, .writable_fd = -1};
     if (!options)
@@ -337,5 +345,6 @@ int store_mount_image(Store *store, const Digest *image, const StoreMountOptions
     bool mapped = options->userns_fd >= 0 && options->writable_fd >= 0;
     if (mapped && !become(options->map_uid, options->map_gid, &old, error))
         return -1;
-    return mount_overlay(erofs, objects, &writable, options->volatile_upper && writable.upper >= 0, error);
+    return mount_overlay(erofs, objects, &writable, options->volatile_upper && writable.upper >= 0,
+                         error);
 }

@@ -14,16 +14,20 @@ const char *store_kind_dir(StoreKind kind)
 
 /* --- links ---------------------------------------------------------------------------------------------- */
 
-static bool link_object(Store *store, StoreKind kind, const char *name, const Digest *object, GError **error)
+static bool link_object(Store *store, StoreKind kind, const char *name, const Digest *object,
+                        GError **error)
 {
-    if (!*name || strchr(name, '/') || *name == '.' || strcmp(name, "refs") == 0 || strlen(name) > 255)
-        return error_throw(error, ERROR_INVALID, "'%s' can't be a name in %s/", name, store_kind_dir(kind));
+    if (!*name || strchr(name, '/') || *name == '.' || strcmp(name, "refs") == 0 ||
+        strlen(name) > 255)
+        return error_throw(error, ERROR_INVALID, "'%s' can't be a name in %s/", name,
+                           store_kind_dir(kind));
     _autofd int lock = store_lock(store, false, "linking", error);
     if (lock < 0)
         return false;
     if (!store_has(store, object))
-        return error_throw(error, ERROR_NOT_FOUND, "cannot link '%s': object '%.12s' is not in the store",
-                           name, digest_hex(object).text);
+        return error_throw(error, ERROR_NOT_FOUND,
+                           "cannot link '%s': object '%.12s' is not in the store", name,
+                           digest_hex(object).text);
     const char *dir = store_kind_dir(kind);
     g_autofree char *path = g_strdup_printf("%s/%s", dir, name);
     g_autofree char *target = g_strconcat("../objects/", store_object_path(object).text, NULL);
@@ -41,12 +45,14 @@ bool store_link_stream(Store *store, const char *id, const Digest *object, GErro
     return link_object(store, STORE_STREAMS, id, object, error);
 }
 
-static bool find_link(Store *store, StoreKind kind, const char *name, Digest *out_object, GError **error)
+static bool find_link(Store *store, StoreKind kind, const char *name, Digest *out_object,
+                      GError **error)
 {
     char target[256];
     g_autofree char *path = g_strdup_printf("%s/%s", store_kind_dir(kind), name);
-    ssize_t n = strchr(name, '/') || !*name ? (errno = ENOENT, -1)
-                                            : readlinkat(store->dirfd, path, target, sizeof target - 1);
+    ssize_t n = strchr(name, '/') || !*name
+                    ? (errno = ENOENT, -1)
+                    : readlinkat(store->dirfd, path, target, sizeof target - 1);
     if (n < 0 && (errno == ENOENT || errno == EINVAL))
         return error_throw(error, ERROR_NOT_FOUND, "there is no %s '%s' in the store",
                            kind == STORE_IMAGES ? "image" : "stream", name);
@@ -63,7 +69,8 @@ bool store_find_stream(Store *store, const char *id, Digest *out_object, GError 
     return find_link(store, STORE_STREAMS, id, out_object, error);
 }
 
-bool store_resolve_image(Store *store, const char *name_or_digest, Digest *out_image, GError **error)
+bool store_resolve_image(Store *store, const char *name_or_digest, Digest *out_image,
+                         GError **error)
 {
     Digest linked;
     if (digest_parse(name_or_digest, out_image))
@@ -78,7 +85,8 @@ bool store_resolve_image(Store *store, const char *name_or_digest, Digest *out_i
         return false;
     }
     if (!digest_parse(target, out_image))
-        return error_throw(error, ERROR_CORRUPT, "the ref '%s' does not name an image", name_or_digest);
+        return error_throw(error, ERROR_CORRUPT, "the ref '%s' does not name an image",
+                           name_or_digest);
     return find_link(store, STORE_IMAGES, target, &linked, error);
 }
 
@@ -110,8 +118,8 @@ static char *decode(const char *part)
     g_autoptr(GString) text = g_string_new(NULL);
     for (; *part; part++) {
         if (*part == '%' && g_ascii_isxdigit(part[1]) && g_ascii_isxdigit(part[2])) {
-            g_string_append_c(text, (char)(g_ascii_xdigit_value(part[1]) << 4 |
-                                           g_ascii_xdigit_value(part[2])));
+            g_string_append_c(
+                text, (char)(g_ascii_xdigit_value(part[1]) << 4 | g_ascii_xdigit_value(part[2])));
             part += 2;
         } else {
             g_string_append_c(text, *part);
@@ -146,7 +154,8 @@ static bool place_ref(Store *store, const char *path, const char *target, GError
            sync_parents(store, path, !exists, error);
 }
 
-bool store_set_ref(Store *store, StoreKind kind, const char *name, const char *target, GError **error)
+bool store_set_ref(Store *store, StoreKind kind, const char *name, const char *target,
+                   GError **error)
 {
     g_autofree char *path = store_ref_path(kind, name, error);
     Digest object;
@@ -181,8 +190,8 @@ char *store_get_ref(Store *store, StoreKind kind, const char *name, GError **err
     char target[4096];
     ssize_t n = readlinkat(store->dirfd, path, target, sizeof target - 1);
     if (n < 0 && (errno == ENOENT || errno == EINVAL || errno == ENOTDIR))
-        return error_throw_null(error, ERROR_NOT_FOUND, "there is no ref '%s' in the store's %s", name,
-                                store_kind_dir(kind));
+        return error_throw_null(error, ERROR_NOT_FOUND, "there is no ref '%s' in the store's %s",
+                                name, store_kind_dir(kind));
     if (n < 0)
         return error_throw_errno_null(error, "cannot read the ref '%s'", name);
     target[n] = '\0';
@@ -213,7 +222,8 @@ bool store_remove_ref(Store *store, StoreKind kind, const char *name, GError **e
     return file_sync_dir_at(store->dirfd, path, error);
 }
 
-static bool list_dir(Store *store, const char *path, const char *prefix, GHashTable *refs, GError **error)
+static bool list_dir(Store *store, const char *path, const char *prefix, GHashTable *refs,
+                     GError **error)
 {
     _autofd int fd = openat(store->dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))

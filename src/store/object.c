@@ -33,7 +33,8 @@ bool store_has(Store *store, const Digest *object)
 
 int store_open_object(Store *store, const Digest *object, GError **error)
 {
-    int fd = openat(store->objects_fd, store_object_path(object).text, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int fd = openat(store->objects_fd, store_object_path(object).text,
+                    O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return error_throw_errno_fd(error, "cannot open object '%.12s'", digest_hex(object).text);
     return fd;

@@ -28,8 +28,8 @@ GPtrArray *scan_names(Store *store, const char *path, bool hidden, GError **erro
     return g_steal_pointer(&names);
 }
 
-static bool visit_object(Store *store, const char *dir, const char *name, ScanObject visit, void *data,
-                         GError **error)
+static bool visit_object(Store *store, const char *dir, const char *name, ScanObject visit,
+                         void *data, GError **error)
 {
     char path[512], hex[512];
     g_snprintf(path, sizeof path, "%s/%s", dir, name);

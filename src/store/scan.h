@@ -5,8 +5,8 @@
 #include "store/layout.h"
 
 /* Each object in objects/; returning false stops. Names that are none are given as a NULL digest. */
-typedef bool (*ScanObject)(const Digest *object, const char *path, const struct stat *st, void *data,
-                           GError **error);
+typedef bool (*ScanObject)(const Digest *object, const char *path, const struct stat *st,
+                           void *data, GError **error);
 bool scan_objects(Store *store, ScanObject visit, void *data, GError **error);
 
 /* Names in a directory of the store but "refs" and dot files (those too when `hidden`); missing: none. */

@@ -39,9 +39,9 @@ static bool check_features(const json_t *root, const char *path, GError **error)
 {
     json_t *features = json_object_get(root, "features"), *flag;
     size_t i;
-    json_array_foreach(json_object_get(features, "incompatible"), i, flag)
-        return error_throw(error, ERROR_UNSUPPORTED, "cannot open store '%s': it needs the feature '%s'",
-                           path, json_is_string(flag) ? json_string_value(flag) : "?");
+    json_array_foreach(json_object_get(features, "incompatible"), i, flag) return error_throw(
+        error, ERROR_UNSUPPORTED, "cannot open store '%s': it needs the feature '%s'", path,
+        json_is_string(flag) ? json_string_value(flag) : "?");
     return true;
 }
 
@@ -50,14 +50,17 @@ static bool check_meta(const char *text, size_t size, const char *path, GError *
     json_error_t failed;
     json_t *root = json_loadb(text, size, 0, &failed);
     if (!root)
-        return error_throw(error, ERROR_CORRUPT, "cannot read '%s/meta.json': %s", path, failed.text);
-    json_t *version = json_object_get(root, "version"), *algorithm = json_object_get(root, "algorithm");
+        return error_throw(error, ERROR_CORRUPT, "cannot read '%s/meta.json': %s", path,
+                           failed.text);
+    json_t *version = json_object_get(root, "version"),
+           *algorithm = json_object_get(root, "algorithm");
     bool good;
     if (!json_is_integer(version) || !json_is_string(algorithm))
-        good = error_throw(error, ERROR_CORRUPT, "'%s/meta.json' has no version or algorithm", path);
+        good =
+            error_throw(error, ERROR_CORRUPT, "'%s/meta.json' has no version or algorithm", path);
     else if (json_integer_value(version) != 1)
-        good = error_throw(error, ERROR_UNSUPPORTED, "cannot open store '%s': unknown version %d", path,
-                           (int)json_integer_value(version));
+        good = error_throw(error, ERROR_UNSUPPORTED, "cannot open store '%s': unknown version %d",
+                           path, (int)json_integer_value(version));
     else if (strcmp(json_string_value(algorithm), "fsverity-sha256-12") != 0)
         good = error_throw(error, ERROR_UNSUPPORTED, "cannot open store '%s': algorithm '%s'", path,
                            json_string_value(algorithm));
@@ -75,9 +78,10 @@ static bool read_meta(int dirfd, const char *path, GError **error)
     if (text)
         return check_meta(text, size, path, error);
     if (error_is(failed, ERROR_NOT_FOUND))
-        return error_throw(error, ERROR_NOT_FOUND,
-                           "there is no store in '%s'\nhint: make one with 'atomic store init --store %s'",
-                           path, path);
+        return error_throw(
+            error, ERROR_NOT_FOUND,
+            "there is no store in '%s'\nhint: make one with 'atomic store init --store %s'", path,
+            path);
     g_propagate_error(error, g_steal_pointer(&failed));
     return false;
 }
@@ -86,8 +90,8 @@ static bool read_meta(int dirfd, const char *path, GError **error)
 
 bool store_init(const char *path, GError **error)
 {
-    static const char *const dirs[] = {"objects", "images", "images/refs", "streams", "streams/refs",
-                                       STORE_STAGING};
+    static const char *const dirs[] = {"objects", "images",       "images/refs",
+                                       "streams", "streams/refs", STORE_STAGING};
     g_autofree char *parent = g_path_get_dirname(path);
     if (!file_ensure_dir_at(AT_FDCWD, parent, 0755, error) ||
         !file_ensure_dir_at(AT_FDCWD, path, 0700, error))
@@ -119,7 +123,8 @@ Store *store_open(const char *path, GError **error)
     if (store->dirfd < 0 && (errno == ENOENT || errno == ENOTDIR))
         return error_throw_null(error, ERROR_NOT_FOUND,
                                 "there is no store in '%s'\nhint: make one with 'atomic store init "
-                                "--store %s'", path, path);
+                                "--store %s'",
+                                path, path);
     if (store->dirfd < 0)
         return error_throw_errno_null(error, "cannot open store '%s'", path);
     if (!read_meta(store->dirfd, path, error))

@@ -37,7 +37,7 @@ Store *store_ref(Store *store);
 void store_unref(Store *store);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Store, store_unref)
 const char *store_path(const Store *store);
-int store_dirfd(const Store *store);     /* borrowed */
+int store_dirfd(const Store *store);      /* borrowed */
 int store_objects_fd(const Store *store); /* borrowed: the data-only layer of overlay mounts */
 
 /* --- objects -------------------------------------------------------------------------------------------- */
@@ -69,9 +69,11 @@ bool store_txn_done(StoreTxn *txn, GError **error);
 
 /* Objects put are found by store_txn_has() at once, by others only after the flush. Thread-safe. */
 bool store_txn_has(StoreTxn *txn, const Digest *object);
-bool store_txn_put(StoreTxn *txn, const void *data, size_t size, Digest *out_object, GError **error);
+bool store_txn_put(StoreTxn *txn, const void *data, size_t size, Digest *out_object,
+                   GError **error);
 /* Reads the fd from its position to its end. */
-bool store_txn_put_fd(StoreTxn *txn, int fd, Digest *out_object, uint64_t *out_size, GError **error);
+bool store_txn_put_fd(StoreTxn *txn, int fd, Digest *out_object, uint64_t *out_size,
+                      GError **error);
 
 /* An object written piece by piece, its bytes optionally hashed by the caller meanwhile. */
 typedef struct StoreWriter StoreWriter;
@@ -95,7 +97,8 @@ bool store_link_stream(Store *store, const char *id, const Digest *object, GErro
 bool store_find_stream(Store *store, const char *id, Digest *out_object, GError **error);
 
 /* target: an image's hex digest or a stream's id, which must exist. Durable when it returns. */
-bool store_set_ref(Store *store, StoreKind kind, const char *name, const char *target, GError **error);
+bool store_set_ref(Store *store, StoreKind kind, const char *name, const char *target,
+                   GError **error);
 /* The target; NULL with ERROR_NOT_FOUND. */
 char *store_get_ref(Store *store, StoreKind kind, const char *name, GError **error);
 bool store_remove_ref(Store *store, StoreKind kind, const char *name, GError **error);
@@ -109,7 +112,8 @@ typedef struct StoreStreamWriter StoreStreamWriter;
 /* content_type: eight bytes as a number, or'ed from the format's table ("ocilayer", 0xAFE1…). */
 StoreStreamWriter *store_stream_writer_new(StoreTxn *txn, uint64_t content_type, GError **error);
 /* Adjacent inline data becomes one chunk. */
-bool store_stream_write_inline(StoreStreamWriter *writer, const void *data, size_t size, GError **error);
+bool store_stream_write_inline(StoreStreamWriter *writer, const void *data, size_t size,
+                               GError **error);
 bool store_stream_write_object(StoreStreamWriter *writer, const Digest *object, uint64_t size,
                                GError **error);
 /* An object that the stream keeps alive without being part of its bytes. Returns its index. */
@@ -148,7 +152,8 @@ bool store_stream_copy(StoreStream *stream, int fd, GError **error);
 /* --- trees in and out (store/import.c, store/tar_read.c, store/tar_write.c, store/export.c) --------------- */
 
 typedef enum {
-    STORE_IMPORT_UPPER = 1 << 0,     /* an overlay upper: whiteouts and opaque directories become a layer */
+    STORE_IMPORT_UPPER =
+        1 << 0, /* an overlay upper: whiteouts and opaque directories become a layer */
     STORE_IMPORT_NO_XATTRS = 1 << 1,
     STORE_IMPORT_ZERO_TIMES = 1 << 2,
 } StoreImportFlags;
@@ -180,16 +185,17 @@ bool store_export_dir(Store *store, Tree *tree, int dirfd, GError **error);
 bool store_commit_image(StoreTxn *txn, Tree *tree, Digest *out_image, GError **error);
 /* The tree of images/DIGEST, or of a ref name under images/refs. */
 Tree *store_load_image(Store *store, const Digest *image, GError **error);
-bool store_resolve_image(Store *store, const char *name_or_digest, Digest *out_image, GError **error);
+bool store_resolve_image(Store *store, const char *name_or_digest, Digest *out_image,
+                         GError **error);
 
 /* --- mounts (store/mount.c; no libraries) ---------------------------------------------------------------- */
 
 typedef struct {
-    int userns_fd;           /* -1: ids as they are; else the layers are idmapped through this user namespace */
-    uid_t map_uid;           /* with userns_fd: the host's id of the namespace's root */
+    int userns_fd; /* -1: ids as they are; else the layers are idmapped through this user namespace */
+    uid_t map_uid; /* with userns_fd: the host's id of the namespace's root */
     gid_t map_gid;
-    int writable_fd;         /* -1: read-only; else a directory in which `upper` and `work` are made when missing */
-    bool volatile_upper;     /* no sync of the upper, ever: for what is thrown away afterwards */
+    int writable_fd; /* -1: read-only; else a directory in which `upper` and `work` are made when missing */
+    bool volatile_upper; /* no sync of the upper, ever: for what is thrown away afterwards */
 } StoreMountOptions;
 #define STORE_MOUNT_READ_ONLY ((StoreMountOptions){.userns_fd = -1, .writable_fd = -1})
 
@@ -198,14 +204,15 @@ typedef struct {
  * so (mount_setattr). ERROR_UNSUPPORTED says what the kernel lacks; ERROR_PERMISSION what right.
  * With `userns_fd` what is written to `upper` has the ids of the inside on disk (0, 33, 1000…), not the mapped ones.
  * The calling thread's credentials are changed for the duration of the call and are the same again afterwards. */
-int store_mount_image(Store *store, const Digest *image, const StoreMountOptions *options, GError **error);
+int store_mount_image(Store *store, const Digest *image, const StoreMountOptions *options,
+                      GError **error);
 /* Only the EROFS metadata mount, detached: the lowest layer for those who build the overlay themselves. */
 int store_mount_erofs(Store *store, const Digest *image, int userns_fd, GError **error);
 
 /* --- garbage collection, fsck ---------------------------------------------------------------------------- */
 
 typedef struct {
-    uint64_t objects, bytes;             /* removed (or would be) */
+    uint64_t objects, bytes; /* removed (or would be) */
     uint64_t kept_objects, kept_bytes;
 } StoreGcResult;
 bool store_gc(Store *store, bool dry_run, StoreGcResult *out_result, GError **error);

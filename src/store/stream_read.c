@@ -44,7 +44,8 @@ static bool damaged(const StoreStream *stream, GError **error, const char *reaso
                        digest_hex(&stream->object).text, reason);
 }
 
-static bool read_range(const StoreStream *stream, const uint8_t *p, Range *out_range, GError **error)
+static bool read_range(const StoreStream *stream, const uint8_t *p, Range *out_range,
+                       GError **error)
 {
     uint64_t start = number_at(p), end = number_at(p + 8);
     if (start > end || end > stream->map_size)
@@ -68,7 +69,8 @@ static bool read_header(StoreStream *stream, GError **error)
             return damaged(stream, error, "it is not a split stream");
     }
     if (*version != 0 || algorithm[0] != 1 || algorithm[1] != 12)
-        return error_throw(error, ERROR_UNSUPPORTED, "the stream object '%.12s' has an unknown version",
+        return error_throw(error, ERROR_UNSUPPORTED,
+                           "the stream object '%.12s' has an unknown version",
                            digest_hex(&stream->object).text);
     Range info = {NULL, 0};
     if (!read_range(stream, info_range, &info, error))
@@ -94,7 +96,8 @@ StoreStream *store_stream_open(Store *store, const Digest *object, GError **erro
         return NULL;
     struct stat st;
     if (fstat(fd, &st) < 0)
-        return error_throw_errno_null(error, "cannot look at object '%.12s'", digest_hex(object).text);
+        return error_throw_errno_null(error, "cannot look at object '%.12s'",
+                                      digest_hex(object).text);
     g_autoptr(StoreStream) stream = g_new0(StoreStream, 1);
     stream->store = store_ref(store);
     stream->object = *object;
@@ -102,7 +105,8 @@ StoreStream *store_stream_open(Store *store, const Digest *object, GError **erro
     if (st.st_size > 0) {
         void *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (map == MAP_FAILED)
-            return error_throw_errno_null(error, "cannot read object '%.12s'", digest_hex(object).text);
+            return error_throw_errno_null(error, "cannot read object '%.12s'",
+                                          digest_hex(object).text);
         stream->map = map;
         stream->map_size = (size_t)st.st_size;
     }
@@ -320,7 +324,8 @@ GBytes *store_stream_read_all(StoreStream *stream, size_t limit, GError **error)
             data = g_bytes_get_data(bytes, &size);
         }
         if (size > limit - all->len)
-            return error_throw_null(error, ERROR_INVALID, "the stream is larger than %zu bytes", limit);
+            return error_throw_null(error, ERROR_INVALID, "the stream is larger than %zu bytes",
+                                    limit);
         g_byte_array_append(all, data, (guint)size);
     }
 }
@@ -353,7 +358,8 @@ bool store_stream_copy(StoreStream *stream, int fd, GError **error)
             return false;
         if (!data && !object)
             return true;
-        if (object ? !copy_object(stream, object, fd, error) : !file_write_all(fd, data, size, error))
+        if (object ? !copy_object(stream, object, fd, error)
+                   : !file_write_all(fd, data, size, error))
             return false;
     }
 }

@@ -17,7 +17,7 @@ struct StoreStreamWriter {
     StoreTxn *txn;
     uint64_t content_type, size;
     Refs objects, streams;
-    GTree *names; /* name -> index into streams, boxed; sorted by bytes */
+    GTree *names;        /* name -> index into streams, boxed; sorted by bytes */
     GByteArray *pending; /* inline bytes of the chunk that grows */
     GByteArray *body;    /* compressed */
     ZSTD_CStream *zstd;
@@ -51,7 +51,8 @@ static int compare_names(const void *a, const void *b, void *data _unused)
     return strcmp(a, b);
 }
 
-StoreStreamWriter *store_stream_writer_new(StoreTxn *txn, uint64_t content_type, GError **error _unused)
+StoreStreamWriter *store_stream_writer_new(StoreTxn *txn, uint64_t content_type,
+                                           GError **error _unused)
 {
     StoreStreamWriter *writer = g_new0(StoreStreamWriter, 1);
     writer->txn = txn;
@@ -89,7 +90,8 @@ static bool compress(ZSTD_CStream *zstd, const void *data, size_t size, ZSTD_End
         ZSTD_outBuffer piece = {buffer, sizeof buffer, 0};
         left = ZSTD_compressStream2(zstd, &piece, &in, how);
         if (ZSTD_isError(left))
-            return error_throw(error, ERROR_FAILED, "cannot compress a stream: %s", ZSTD_getErrorName(left));
+            return error_throw(error, ERROR_FAILED, "cannot compress a stream: %s",
+                               ZSTD_getErrorName(left));
         g_byte_array_append(out, buffer, (guint)piece.pos);
     } while (in.pos < in.size || (how == ZSTD_e_end && left > 0));
     return true;
@@ -116,7 +118,8 @@ static bool flush_pending(StoreStreamWriter *writer, GError **error)
     return good;
 }
 
-bool store_stream_write_inline(StoreStreamWriter *writer, const void *data, size_t size, GError **error)
+bool store_stream_write_inline(StoreStreamWriter *writer, const void *data, size_t size,
+                               GError **error)
 {
     if (size > (1u << 30) - writer->pending->len)
         return error_throw(error, ERROR_INVALID, "more than 1 GiB in one piece of a stream");
@@ -142,7 +145,8 @@ uint32_t store_stream_add_object(StoreStreamWriter *writer, const Digest *object
 void store_stream_add_ref(StoreStreamWriter *writer, const char *name, const Digest *object)
 {
     store_txn_keep(writer->txn, object);
-    g_tree_replace(writer->names, g_strdup(name), GUINT_TO_POINTER(refs_add(&writer->streams, object)));
+    g_tree_replace(writer->names, g_strdup(name),
+                   GUINT_TO_POINTER(refs_add(&writer->streams, object)));
 }
 
 static int append_name(void *name, void *index, void *data)

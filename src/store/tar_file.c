@@ -9,7 +9,8 @@
 static bool throw_archive(struct archive *archive, GError **error)
 {
     return error_throw(error, ERROR_CORRUPT, "cannot decompress the file: %s",
-                       archive_error_string(archive) ? archive_error_string(archive) : "unknown reason");
+                       archive_error_string(archive) ? archive_error_string(archive)
+                                                     : "unknown reason");
 }
 
 static ssize_t read_archive(void *data, void *buffer, size_t size, GError **error)

@@ -112,7 +112,8 @@ bool tar_header_parse(const TarHeader *header, TarEntry *entry, GError **error)
         return false;
     entry->link = g_strndup(header->link, sizeof header->link);
     g_autofree char *name = g_strndup(header->name, sizeof header->name);
-    bool posix = memcmp(header->magic, "ustar", 6) == 0; /* GNU's has a blank, and other things in `prefix` */
+    bool posix = memcmp(header->magic, "ustar", 6) ==
+                 0; /* GNU's has a blank, and other things in `prefix` */
     entry->path = posix && header->prefix[0]
                       ? g_strdup_printf("%.*s/%s", (int)sizeof header->prefix, header->prefix, name)
                       : g_steal_pointer(&name);
@@ -202,13 +203,16 @@ static bool apply_number(const char *text, uint64_t limit, uint64_t *out_number)
     return end != text && !*end && *text != '-' && number <= limit;
 }
 
-static bool apply_xattr(TarEntry *entry, const char *name, const char *value, size_t size, GError **error)
+static bool apply_xattr(TarEntry *entry, const char *name, const char *value, size_t size,
+                        GError **error)
 {
     if (g_str_has_prefix(name, "trusted."))
-        return error_throw(error, ERROR_INVALID, "'%s' has the attribute '%s', which can't be imported",
-                           entry->path, name);
+        return error_throw(error, ERROR_INVALID,
+                           "'%s' has the attribute '%s', which can't be imported", entry->path,
+                           name);
     if (!*name || strlen(name) > 255 || size > UINT16_MAX)
-        return error_throw(error, ERROR_INVALID, "'%s' has an attribute that is too long", entry->path);
+        return error_throw(error, ERROR_INVALID, "'%s' has an attribute that is too long",
+                           entry->path);
     char *copy = g_malloc(strlen(name) + 1 + size);
     strcpy(copy, name);
     memcpy(copy + strlen(name) + 1, value, size);

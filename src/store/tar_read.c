@@ -95,8 +95,8 @@ static bool read_rest(TarReader *reader, GError **error)
 static char *read_extra(TarReader *reader, uint64_t size, GError **error)
 {
     if (size > TAR_EXTRA_MAX)
-        return error_throw_null(error, ERROR_INVALID, "the tar has a header of %" G_GUINT64_FORMAT " bytes",
-                                size);
+        return error_throw_null(error, ERROR_INVALID,
+                                "the tar has a header of %" G_GUINT64_FORMAT " bytes", size);
     g_autofree char *text = g_malloc0((size_t)size + 1);
     if (!read_inline(reader, text, (size_t)size, error) || !read_padding(reader, size, error))
         return NULL;
@@ -112,7 +112,8 @@ static GPtrArray *split_path(const char *path, GError **error)
     while (*(path += strspn(path, "/"))) {
         size_t length = strcspn(path, "/");
         if (length == 2 && memcmp(path, "..", 2) == 0)
-            return error_throw_null(error, ERROR_INVALID, "a name in the tar would escape: it has '..'");
+            return error_throw_null(error, ERROR_INVALID,
+                                    "a name in the tar would escape: it has '..'");
         if (length > 1 || *path != '.')
             g_ptr_array_add(names, g_strndup(path, length));
         path += length;
@@ -146,14 +147,16 @@ static TreeNode *parent_dir(TarReader *reader, GPtrArray *names, GError **error)
             child->inode->opaque = whiteout;
         }
         if (!S_ISDIR(child->inode->mode))
-            return error_throw_null(error, ERROR_INVALID, "it lies below '%s', which is no directory", name);
+            return error_throw_null(error, ERROR_INVALID,
+                                    "it lies below '%s', which is no directory", name);
         dir = child;
     }
     return dir;
 }
 
 /* The entry's node, whatever was there before: a directory over a directory stays, all else is replaced. */
-static TreeNode *place(TarReader *reader, TreeNode *dir, const char *name, uint32_t mode, GError **error)
+static TreeNode *place(TarReader *reader, TreeNode *dir, const char *name, uint32_t mode,
+                       GError **error)
 {
     TreeNode *old = tree_child(reader->tree, dir, name);
     if (old && S_ISDIR(old->inode->mode) && S_ISDIR(mode)) {
@@ -206,7 +209,8 @@ static bool read_large(TarReader *reader, const TarEntry *entry, TreeInode *inod
               : !read_pieces(reader, entry->size, &object, error))
         return false;
     tree_set_object(reader->tree, inode, &object, entry->size);
-    return !reader->stream || store_stream_write_object(reader->stream, &object, entry->size, error);
+    return !reader->stream ||
+           store_stream_write_object(reader->stream, &object, entry->size, error);
 }
 
 static bool read_content(TarReader *reader, const TarEntry *entry, TreeInode *inode, GError **error)
@@ -256,7 +260,8 @@ static bool add_hard_link(TarReader *reader, const TarEntry *entry, TreeNode *di
 }
 
 /* OCI's marks (image-spec, layer.md): ".wh..wh..opq" and ".wh.NAME". True when the entry was one. */
-static bool take_whiteout(TarReader *reader, TreeNode *dir, const char *name, bool *out_taken, GError **error)
+static bool take_whiteout(TarReader *reader, TreeNode *dir, const char *name, bool *out_taken,
+                          GError **error)
 {
     *out_taken = reader->layer && g_str_has_prefix(name, ".wh.");
     if (!*out_taken)
@@ -331,7 +336,8 @@ static bool add_entry(TarReader *reader, const TarEntry *entry, GError **error)
     if (entry->sparse)
         return error_throw(error, ERROR_UNSUPPORTED, "not supported yet: sparse files in a tar");
     if (!known && !link)
-        return error_throw(error, ERROR_UNSUPPORTED, "not supported yet: entries of type '%c' in a tar",
+        return error_throw(error, ERROR_UNSUPPORTED,
+                           "not supported yet: entries of type '%c' in a tar",
                            g_ascii_isprint(entry->type) ? entry->type : '?');
     g_autoptr(GPtrArray) names = split_path(entry->path, error);
     if (!names)
@@ -377,7 +383,8 @@ static bool read_entry(TarReader *reader, const TarHeader *header, TarExtra *ext
     if (!tar_extra_apply(extra, entry, error))
         return false;
     tar_extra_next(extra);
-    if (entry->type != '0' && !(entry->type == '1' && pax) && entry->type >= '1' && entry->type <= '6')
+    if (entry->type != '0' && !(entry->type == '1' && pax) && entry->type >= '1' &&
+        entry->type <= '6')
         entry->size = 0;
     return add_entry(reader, entry, error) || error_prefix(error, "'%s'", entry->path);
 }
@@ -416,8 +423,13 @@ Tree *store_import_tar(StoreTxn *txn, StoreReadFunc read, void *data, bool layer
 {
     g_autoptr(Tree) tree = tree_new();
     g_autofree char *buffer = g_malloc(PIECE);
-    TarReader reader = {.txn = txn, .tree = tree, .read = read, .data = data, .layer = layer,
-                        .stream = stream, .buffer = buffer};
+    TarReader reader = {.txn = txn,
+                        .tree = tree,
+                        .read = read,
+                        .data = data,
+                        .layer = layer,
+                        .stream = stream,
+                        .buffer = buffer};
     tree_root(tree)->inode->implicit = true;
     return read_archive(&reader, error) ? g_steal_pointer(&tree) : NULL;
 }

@@ -97,7 +97,8 @@ static void append_number(GByteArray *pax, const char *key, uint64_t number)
 
 static void append_mtime(GByteArray *pax, const TreeInode *inode)
 {
-    g_autofree char *text = g_strdup_printf("%" G_GINT64_FORMAT ".%09u", inode->mtime, inode->mtime_nsec);
+    g_autofree char *text =
+        g_strdup_printf("%" G_GINT64_FORMAT ".%09u", inode->mtime, inode->mtime_nsec);
     append_record(pax, "mtime", text, strlen(text));
 }
 
@@ -118,7 +119,8 @@ static void describe(TarHeader *header, GByteArray *pax, const char *path, const
         append_number(pax, "gid", inode->gid);
     if (!put_octal(header->size, sizeof header->size, size))
         append_number(pax, "size", size);
-    if (!put_octal(header->mtime, sizeof header->mtime, (uint64_t)inode->mtime) || inode->mtime_nsec)
+    if (!put_octal(header->mtime, sizeof header->mtime, (uint64_t)inode->mtime) ||
+        inode->mtime_nsec)
         append_mtime(pax, inode);
     if (S_ISCHR(inode->mode) || S_ISBLK(inode->mode)) {
         put_octal(header->major, sizeof header->major, major(inode->rdev));
@@ -141,7 +143,8 @@ static bool write_pax(TarWriter *writer, const GByteArray *pax, GError **error)
     put_octal(header.mtime, sizeof header.mtime, 0);
     put_checksum(&header);
     return write_bytes(writer, &header, sizeof header, error) &&
-           write_bytes(writer, pax->data, pax->len, error) && write_padding(writer, pax->len, error);
+           write_bytes(writer, pax->data, pax->len, error) &&
+           write_padding(writer, pax->len, error);
 }
 
 static bool write_header(TarWriter *writer, char type, const char *path, const char *link,
@@ -167,8 +170,8 @@ static bool write_mark(TarWriter *writer, const char *dir, const char *name, GEr
 static bool write_file(TarWriter *writer, const char *path, const TreeInode *inode, GError **error)
 {
     if (inode->size > 0 && !inode->content && !inode->has_object)
-        return error_throw(error, ERROR_INVALID, "cannot write '/%s' to a tar: its bytes are not known",
-                           path);
+        return error_throw(error, ERROR_INVALID,
+                           "cannot write '/%s' to a tar: its bytes are not known", path);
     if (!write_header(writer, '0', path, NULL, inode, inode->size, error))
         return false;
     if (inode->has_object && inode->size > 0) {
@@ -223,7 +226,7 @@ static bool write_node(TarWriter *writer, TreeNode *node, const char *dir, GErro
     if (inode->opaque && !write_mark(writer, prefix, ".wh..wh..opq", error))
         return false;
     TreeNode *child;
-    TREE_EACH_CHILD(node, child)
+    TREE_EACH_CHILD (node, child)
         if (!write_node(writer, child, prefix, error))
             return false;
     return true;
@@ -234,5 +237,6 @@ bool store_write_tar(Tree *tree, const StoreTarSink *sink, void *data, GError **
     static const char end[2 * TAR_BLOCK];
     g_autoptr(GHashTable) written = g_hash_table_new_full(NULL, NULL, NULL, g_free);
     TarWriter writer = {.sink = sink, .data = data, .written = written};
-    return write_node(&writer, tree_root(tree), "", error) && write_bytes(&writer, end, sizeof end, error);
+    return write_node(&writer, tree_root(tree), "", error) &&
+           write_bytes(&writer, end, sizeof end, error);
 }

@@ -25,25 +25,8 @@
 enum {
     BATCH_OBJECTS = 512,
     BATCH_BYTES = 64 << 20,
-    SYNC_EACH = 64, /* up to so many files fsync is cheaper than syncfs, which pays for others' dirty data */
-};
-
-struct StoreTxn {
-    Store *store;
-    char *name; /* below staging/ */
-    bool keyed, done, failed;
-    int dirfd;       /* the staging directory: locked, and what syncfs is called on */
-    int roots_fd;
-    int lock_fd;     /* the store's, while a batch is open */
-    bool modes_set;  /* the umask leaves 0644 as it is */
-    GMutex mutex;    /* all below */
-    GHashTable *staged;  /* Digest -> nothing: files in the staging directory */
-    GHashTable *settled; /* Digest: in objects/ and written to `roots` */
-    GHashTable *found;   /* Digest: in objects/, not written to `roots` yet */
-    GHashTable *kept;    /* Digest: counted on, there or not -> not NULL when in `roots` */
-    bool new_kept;
-    uint64_t staged_bytes;
-    unsigned counter;
+    SYNC_EACH =
+        64, /* up to so many files fsync is cheaper than syncfs, which pays for others' dirty data */
 };
 
 static bool add_digest(GHashTable *set, const Digest *digest)
@@ -89,13 +72,15 @@ static int open_staging(Store *store, const char *name, const char *key, GError 
     for (int attempt = 0; attempt < 100; attempt++) {
         if (!file_ensure_dir_at(store->dirfd, path, 0700, error))
             return -1;
-        _autofd int fd = openat(store->dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        _autofd int fd =
+            openat(store->dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (fd < 0 && errno == ENOENT)
             continue;
         if (fd < 0)
             return error_throw_errno_fd(error, "cannot open '%s'", path);
         if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-            return error_throw_fd(error, ERROR_BUSY, "another process is writing '%s' into the store '%s'",
+            return error_throw_fd(error, ERROR_BUSY,
+                                  "another process is writing '%s' into the store '%s'",
                                   key ? key : name, store->path);
         struct stat own, named;
         if (fstat(fd, &own) == 0 && fstatat(store->dirfd, path, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
@@ -154,7 +139,8 @@ StoreTxn *store_txn_begin(Store *store, const char *key, GError **error)
     if (txn->dirfd < 0)
         return NULL;
     struct stat st;
-    txn->roots_fd = openat(txn->dirfd, STORE_STAGING_ROOTS, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    txn->roots_fd =
+        openat(txn->dirfd, STORE_STAGING_ROOTS, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (txn->roots_fd < 0 || fstat(txn->roots_fd, &st) < 0)
         return error_throw_errno_null(error, "cannot write to the store '%s'", store->path);
     txn->modes_set = (st.st_mode & 07777) == 0644;
@@ -168,8 +154,7 @@ Store *store_txn_store(StoreTxn *txn)
 
 /* --- the batch ------------------------------------------------------------------------------------------ */
 
-/* Under the mutex: a batch is open from now on, and nothing is swept until it ends. */
-static bool open_batch(StoreTxn *txn, GError **error)
+bool txn_open_batch(StoreTxn *txn, GError **error)
 {
     if (txn->failed)
         return error_throw(error, ERROR_FAILED, "an earlier write to the store '%s' failed",
@@ -208,14 +193,16 @@ static bool move_object(StoreTxn *txn, const Digest *digest, bool *out_new_dir, 
         *out_new_dir = true;
         failed = renameat2(txn->dirfd, hex.text, to, path.text, RENAME_NOREPLACE);
     }
-    if (failed < 0 && errno == EINVAL) /* a filesystem without it: replacing the same bytes is fine too */
+    if (failed < 0 &&
+        errno == EINVAL) /* a filesystem without it: replacing the same bytes is fine too */
         failed = renameat(txn->dirfd, hex.text, to, path.text);
     if (failed < 0 && errno == EEXIST)
         failed = unlinkat(txn->dirfd, hex.text, 0);
     return failed == 0 || error_throw_errno(error, "cannot store object '%.12s'", hex.text);
 }
 
-static bool sync_dirs(StoreTxn *txn, const bool touched[256], int n_touched, bool new_dir, GError **error)
+static bool sync_dirs(StoreTxn *txn, const bool touched[256], int n_touched, bool new_dir,
+                      GError **error)
 {
     if (n_touched > SYNC_EACH)
         return syncfs(txn->dirfd) == 0 || error_throw_errno(error, "cannot sync the store");
@@ -280,11 +267,12 @@ static bool flush_staged(StoreTxn *txn, GError **error)
 /* Under the mutex. A failure is final: after a failed sync nobody knows what is on the disk. */
 static bool flush(StoreTxn *txn, GError **error)
 {
-    if (g_hash_table_size(txn->staged) == 0 && g_hash_table_size(txn->found) == 0 && !txn->new_kept) {
+    if (g_hash_table_size(txn->staged) == 0 && g_hash_table_size(txn->found) == 0 &&
+        !txn->new_kept) {
         sys_fd_closep(&txn->lock_fd);
         return true;
     }
-    if (!open_batch(txn, error))
+    if (!txn_open_batch(txn, error))
         return false;
     txn->failed = !flush_staged(txn, error) || !write_roots(txn, error);
     g_hash_table_remove_all(txn->staged);
@@ -302,96 +290,18 @@ bool store_txn_flush(StoreTxn *txn, GError **error)
     return flushed;
 }
 
-/* Under the mutex. */
-static bool present(StoreTxn *txn, const Digest *object)
+bool txn_present(StoreTxn *txn, const Digest *object)
 {
     if (g_hash_table_contains(txn->staged, object) || g_hash_table_contains(txn->settled, object) ||
         g_hash_table_contains(txn->found, object))
         return true;
-    if (!open_batch(txn, NULL) || !store_has(txn->store, object))
+    if (!txn_open_batch(txn, NULL) || !store_has(txn->store, object))
         return false;
     add_digest(txn->found, object);
     return true;
 }
 
-bool store_txn_has(StoreTxn *txn, const Digest *object)
-{
-    g_mutex_lock(&txn->mutex);
-    bool has = present(txn, object);
-    g_mutex_unlock(&txn->mutex);
-    return has;
-}
-
-void store_txn_keep(StoreTxn *txn, const Digest *object)
-{
-    g_mutex_lock(&txn->mutex);
-    if (!g_hash_table_contains(txn->settled, object) && !g_hash_table_contains(txn->staged, object) &&
-        !g_hash_table_contains(txn->kept, object)) {
-        g_hash_table_insert(txn->kept, g_memdup2(object, sizeof *object), NULL);
-        txn->new_kept = true;
-    }
-    g_mutex_unlock(&txn->mutex);
-}
-
-/* --- writers -------------------------------------------------------------------------------------------- */
-
-struct StoreWriter {
-    StoreTxn *txn;
-    int fd;
-    uint64_t size;
-    char name[32];
-    HashVerity *hash;
-};
-
-static int create_file(StoreTxn *txn, const char *name, GError **error)
-{
-    _autofd int fd = openat(txn->dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-    if (fd < 0)
-        return error_throw_errno_fd(error, "cannot create a file in the store '%s'", txn->store->path);
-    if (!txn->modes_set && fchmod(fd, 0644) < 0)
-        return error_throw_errno_fd(error, "cannot set the mode of an object");
-    return fd_steal(&fd);
-}
-
-StoreWriter *store_writer_new(StoreTxn *txn, GError **error)
-{
-    g_autofree StoreWriter *writer = g_new0(StoreWriter, 1);
-    writer->txn = txn;
-    g_mutex_lock(&txn->mutex);
-    g_snprintf(writer->name, sizeof writer->name, "tmp-%u", txn->counter++);
-    bool open = open_batch(txn, error);
-    g_mutex_unlock(&txn->mutex);
-    writer->fd = open ? create_file(txn, writer->name, error) : -1;
-    if (writer->fd < 0)
-        return NULL;
-    writer->hash = hash_verity_new();
-    return g_steal_pointer(&writer);
-}
-
-bool store_writer_append(StoreWriter *writer, const void *data, size_t size, GError **error)
-{
-    hash_verity_update(writer->hash, data, size);
-    writer->size += size;
-    return file_write_all(writer->fd, data, size, error) || error_prefix(error, "the store");
-}
-
-static void writer_free(StoreWriter *writer)
-{
-    sys_fd_closep(&writer->fd);
-    hash_verity_free(writer->hash);
-    g_free(writer);
-}
-
-void store_writer_abort(StoreWriter *writer)
-{
-    if (!writer)
-        return;
-    unlinkat(writer->txn->dirfd, writer->name, 0);
-    writer_free(writer);
-}
-
-/* Under the mutex: a file of the staging directory has its digest's name now. Ends the batch when it is full. */
-static bool staged(StoreTxn *txn, const Digest *digest, uint64_t size, GError **error)
+bool txn_staged(StoreTxn *txn, const Digest *digest, uint64_t size, GError **error)
 {
     add_digest(txn->staged, digest);
     txn->staged_bytes += size;
@@ -400,159 +310,23 @@ static bool staged(StoreTxn *txn, const Digest *digest, uint64_t size, GError **
     return flush(txn, error);
 }
 
-bool store_writer_finish(StoreWriter *writer, Digest *out_object, GError **error)
-{
-    StoreTxn *txn = writer->txn;
-    Digest digest;
-    hash_verity_finish(writer->hash, &digest);
-    g_mutex_lock(&txn->mutex);
-    bool good = true;
-    if (present(txn, &digest)) {
-        unlinkat(txn->dirfd, writer->name, 0);
-    } else if (!open_batch(txn, error)) {
-        good = false;
-    } else if (renameat(txn->dirfd, writer->name, txn->dirfd, digest_hex(&digest).text) < 0) {
-        good = error_throw_errno(error, "cannot stage object '%.12s'", digest_hex(&digest).text);
-    } else {
-        good = staged(txn, &digest, writer->size, error);
-    }
-    g_mutex_unlock(&txn->mutex);
-    writer_free(writer);
-    if (good)
-        *out_object = digest;
-    return good;
-}
-
-/* The file under its own name at once: a killed writer's files are measured before they are believed. When another
- * thread is at the same bytes, under a name that `name` gets. */
-static int create_object(StoreTxn *txn, const Digest *digest, char name[DIGEST_HEX_SIZE], GError **error)
+bool store_txn_has(StoreTxn *txn, const Digest *object)
 {
     g_mutex_lock(&txn->mutex);
-    bool open = open_batch(txn, error);
-    unsigned number = txn->counter++;
+    bool has = txn_present(txn, object);
     g_mutex_unlock(&txn->mutex);
-    if (!open)
-        return -1;
-    g_autoptr(GError) failed = NULL;
-    memcpy(name, digest_hex(digest).text, DIGEST_HEX_SIZE);
-    int fd = create_file(txn, name, &failed);
-    if (fd >= 0 || !error_is(failed, ERROR_EXISTS)) {
-        if (fd < 0)
-            g_propagate_error(error, g_steal_pointer(&failed));
-        return fd;
-    }
-    g_snprintf(name, DIGEST_HEX_SIZE, "tmp-%u", number);
-    return create_file(txn, name, error);
+    return has;
 }
 
-bool store_txn_put(StoreTxn *txn, const void *data, size_t size, Digest *out_object, GError **error)
+void store_txn_keep(StoreTxn *txn, const Digest *object)
 {
-    Digest digest;
-    hash_verity(data, size, &digest);
-    if (store_txn_has(txn, &digest)) {
-        *out_object = digest;
-        return true;
-    }
-    char name[DIGEST_HEX_SIZE];
-    _autofd int fd = create_object(txn, &digest, name, error);
-    if (fd < 0)
-        return false;
-    bool temporary = g_str_has_prefix(name, "tmp-"), good = true;
-    if (!file_write_all(fd, data, size, error)) {
-        unlinkat(txn->dirfd, name, 0);
-        return error_prefix(error, "the store '%s'", txn->store->path);
-    }
     g_mutex_lock(&txn->mutex);
-    if (present(txn, &digest)) { /* another thread was first */
-        if (temporary)
-            unlinkat(txn->dirfd, name, 0);
-    } else if (temporary && renameat(txn->dirfd, name, txn->dirfd, digest_hex(&digest).text) < 0) {
-        good = error_throw_errno(error, "cannot stage object '%.12s'", digest_hex(&digest).text);
-    } else {
-        good = open_batch(txn, error) && staged(txn, &digest, size, error);
+    if (!g_hash_table_contains(txn->settled, object) &&
+        !g_hash_table_contains(txn->staged, object) && !g_hash_table_contains(txn->kept, object)) {
+        g_hash_table_insert(txn->kept, g_memdup2(object, sizeof *object), NULL);
+        txn->new_kept = true;
     }
     g_mutex_unlock(&txn->mutex);
-    if (good)
-        *out_object = digest;
-    return good;
-}
-
-bool store_measure(int fd, Digest *out_digest, uint64_t *out_size, GError **error)
-{
-    enum { MEASURE_PIECE = 1 << 17 };
-    g_autoptr(HashVerity) hash = hash_verity_new();
-    g_autofree char *buffer = g_malloc(MEASURE_PIECE);
-    uint64_t total = 0;
-    for (;;) {
-        ssize_t n = sys_read_all(fd, buffer, MEASURE_PIECE);
-        if (n < 0) {
-            errno = (int)-n;
-            return error_throw_errno(error, "cannot read a file");
-        }
-        if (n == 0)
-            break;
-        hash_verity_update(hash, buffer, (size_t)n);
-        total += (uint64_t)n;
-    }
-    hash_verity_finish(hash, out_digest);
-    *out_size = total;
-    return true;
-}
-
-/* Files up to this are read whole, so that those that are there already cost no write. */
-enum { WHOLE_MAX = 8 << 20, PIECE = 1 << 20 };
-
-static bool put_pieces(StoreTxn *txn, int fd, const char *first, size_t first_size, Digest *out_object,
-                       uint64_t *out_size, GError **error)
-{
-    StoreWriter *writer = store_writer_new(txn, error);
-    if (!writer)
-        return false;
-    g_autofree char *buffer = g_malloc(PIECE);
-    uint64_t total = first_size;
-    bool good = store_writer_append(writer, first, first_size, error);
-    while (good) {
-        ssize_t n = sys_read_all(fd, buffer, PIECE);
-        if (n < 0) {
-            errno = (int)-n;
-            good = error_throw_errno(error, "cannot read file");
-        } else if (n == 0) {
-            break;
-        } else {
-            total += (uint64_t)n;
-            good = store_writer_append(writer, buffer, (size_t)n, error);
-        }
-    }
-    if (!good) {
-        store_writer_abort(writer);
-        return false;
-    }
-    *out_size = total;
-    return store_writer_finish(writer, out_object, error);
-}
-
-bool store_txn_put_fd(StoreTxn *txn, int fd, Digest *out_object, uint64_t *out_size, GError **error)
-{
-    struct stat st;
-    if (fstat(fd, &st) < 0)
-        return error_throw_errno(error, "cannot look at a file");
-    size_t room = st.st_size > 0 && st.st_size < WHOLE_MAX ? (size_t)st.st_size + 1 : WHOLE_MAX;
-    g_autofree char *buffer = g_malloc(room);
-    /* of a regular file a short read is the end; the common case is one system call */
-    ssize_t n = read(fd, buffer, room);
-    bool whole = n >= 0 && S_ISREG(st.st_mode) && n == st.st_size;
-    if (!whole && n >= 0) {
-        ssize_t rest = sys_read_all(fd, buffer + n, room - (size_t)n);
-        n = rest < 0 ? (errno = (int)-rest, -1) : n + rest;
-    }
-    if (n < 0)
-        return error_throw_errno(error, "cannot read file");
-    uint64_t size = (uint64_t)n;
-    bool good = (size_t)n < room ? store_txn_put(txn, buffer, (size_t)n, out_object, error)
-                                 : put_pieces(txn, fd, buffer, (size_t)n, out_object, &size, error);
-    if (good && out_size)
-        *out_size = size;
-    return good;
 }
 
 /* --- journal and end ------------------------------------------------------------------------------------ */
@@ -583,7 +357,8 @@ static void leave_staging(StoreTxn *txn)
     if (txn->keyed && !txn->done && faccessat(txn->dirfd, STORE_STAGING_JOURNAL, F_OK, 0) == 0)
         return;
     g_autofree char *path = g_strconcat(STORE_STAGING "/", txn->name, NULL);
-    file_remove_all_at(txn->store->dirfd, path, NULL); /* what is left is garbage to the collector too */
+    file_remove_all_at(txn->store->dirfd, path,
+                       NULL); /* what is left is garbage to the collector too */
 }
 
 void store_txn_free(StoreTxn *txn)

@@ -4,6 +4,31 @@
 
 #include "store/layout.h"
 
+struct StoreTxn {
+    Store *store;
+    char *name; /* below staging/ */
+    bool keyed, done, failed;
+    int dirfd; /* the staging directory: locked, and what syncfs is called on */
+    int roots_fd;
+    int lock_fd;         /* the store's, while a batch is open */
+    bool modes_set;      /* the umask leaves 0644 as it is */
+    GMutex mutex;        /* all below */
+    GHashTable *staged;  /* Digest -> nothing: files in the staging directory */
+    GHashTable *settled; /* Digest: in objects/ and written to `roots` */
+    GHashTable *found;   /* Digest: in objects/, not written to `roots` yet */
+    GHashTable *kept;    /* Digest: counted on, there or not -> not NULL when in `roots` */
+    bool new_kept;
+    uint64_t staged_bytes;
+    unsigned counter;
+};
+
+/* Under the mutex: a batch is open from now on, and nothing is swept until it ends. */
+bool txn_open_batch(StoreTxn *txn, GError **error);
+/* Under the mutex: whether the object is staged or stored. */
+bool txn_present(StoreTxn *txn, const Digest *object);
+/* Under the mutex: a file of the staging directory has its digest's name now. Ends the batch when it is full. */
+bool txn_staged(StoreTxn *txn, const Digest *digest, uint64_t size, GError **error);
+
 /* The object counts as needed by this transaction, whether it is there or not: it is not swept while the transaction
  * lives (from the next flush on). */
 void store_txn_keep(StoreTxn *txn, const Digest *object);

@@ -12,8 +12,8 @@ typedef struct {
     StoreUsage *usage;
 } Count;
 
-static bool count_object(const Digest *object, const char *path _unused, const struct stat *st, void *data,
-                         GError **error _unused)
+static bool count_object(const Digest *object, const char *path _unused, const struct stat *st,
+                         void *data, GError **error _unused)
 {
     Count *count = data;
     count->usage->objects++;
@@ -26,12 +26,10 @@ static bool count_object(const Digest *object, const char *path _unused, const s
 /* The filesystem answers "no data" for a file without verity, and "not supported" when it has none. */
 static bool has_verity(Store *store)
 {
-    struct {
-        struct fsverity_digest head;
-        uint8_t digest[64];
-    } measured = {.head.digest_size = 64};
+    _Alignas(struct fsverity_digest) uint8_t measured[sizeof(struct fsverity_digest) + 64] = {0};
+    ((struct fsverity_digest *)measured)->digest_size = 64;
     _autofd int fd = openat(store->dirfd, "meta.json", O_RDONLY | O_CLOEXEC);
-    return fd >= 0 && (ioctl(fd, FS_IOC_MEASURE_VERITY, &measured) == 0 || errno == ENODATA);
+    return fd >= 0 && (ioctl(fd, FS_IOC_MEASURE_VERITY, measured) == 0 || errno == ENODATA);
 }
 
 static bool add_links(Store *store, StoreKind kind, GHashTable *metadata, GError **error)

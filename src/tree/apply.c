@@ -21,8 +21,9 @@ static bool apply_file(Apply *apply, TreeNode *to_dir, TreeNode *from)
     TreeNode *first = NULL;
     if (inode_of(from)->names > 1)
         first = g_hash_table_lookup(apply->linked, from->inode);
-    TreeNode *node = first ? tree_link(apply->base, to_dir, from->name, first, apply->error)
-                           : tree_add(apply->base, to_dir, from->name, from->inode->mode, apply->error);
+    TreeNode *node =
+        first ? tree_link(apply->base, to_dir, from->name, first, apply->error)
+              : tree_add(apply->base, to_dir, from->name, from->inode->mode, apply->error);
     if (!node)
         return false;
     if (!first) {
@@ -65,7 +66,7 @@ static bool apply_dir(Apply *apply, TreeNode *to, TreeNode *from)
     }
     to->inode->opaque = apply->keep_marks && from->inode->opaque;
     TreeNode *child;
-    TREE_EACH_CHILD(from, child)
+    TREE_EACH_CHILD (from, child)
         if (!apply_child(apply, to, child))
             return false;
     return true;
@@ -88,7 +89,7 @@ static void restore_nlink(Tree *copy, TreeNode *to, TreeNode *from)
 {
     to->inode->nlink = from->inode->nlink; /* a dump's counts need not be the number of names */
     TreeNode *child;
-    TREE_EACH_CHILD(from, child)
+    TREE_EACH_CHILD (from, child)
         restore_nlink(copy, tree_child(copy, to, child->name), child);
 }
 

@@ -22,8 +22,8 @@ typedef struct {
 typedef struct {
     Tree *tree;
     unsigned line;
-    GPtrArray *links;      /* Link, as they came */
-    GHashTable *by_path;   /* of links */
+    GPtrArray *links;    /* Link, as they came */
+    GHashTable *by_path; /* of links */
 } Parser;
 
 static void link_free(void *data)
@@ -95,8 +95,8 @@ static char *unescape_text(const Parser *parser, const Field *field, GError **er
     return (char *)g_byte_array_free(g_steal_pointer(&bytes), false);
 }
 
-static bool parse_number(const Parser *parser, const char *text, size_t size, int base, uint64_t limit,
-                         uint64_t *out_number, GError **error)
+static bool parse_number(const Parser *parser, const char *text, size_t size, int base,
+                         uint64_t limit, uint64_t *out_number, GError **error)
 {
     uint64_t number = 0;
     if (size == 0)
@@ -130,10 +130,12 @@ static bool parse_mtime(const Parser *parser, const Field *field, TreeInode *ino
     return true;
 }
 
-static bool parse_metadata(const Parser *parser, const Field *fields, TreeInode *inode, GError **error)
+static bool parse_metadata(const Parser *parser, const Field *fields, TreeInode *inode,
+                           GError **error)
 {
     uint64_t nlink, uid, gid, rdev;
-    if (!parse_number(parser, fields[NLINK].text, fields[NLINK].size, 10, UINT32_MAX, &nlink, error) ||
+    if (!parse_number(parser, fields[NLINK].text, fields[NLINK].size, 10, UINT32_MAX, &nlink,
+                      error) ||
         !parse_number(parser, fields[UID].text, fields[UID].size, 10, UINT32_MAX, &uid, error) ||
         !parse_number(parser, fields[GID].text, fields[GID].size, 10, UINT32_MAX, &gid, error) ||
         !parse_number(parser, fields[RDEV].text, fields[RDEV].size, 10, UINT64_MAX, &rdev, error) ||
@@ -183,7 +185,8 @@ static bool parse_object(Parser *parser, const Field *fields, TreeInode *inode, 
         return true;
     if (strlen(payload) > 4095)
         return fail(parser, error, "the payload is too long");
-    inode->payload = arena_string(&parser->tree->arena, payload + slashes, strlen(payload + slashes));
+    inode->payload =
+        arena_string(&parser->tree->arena, payload + slashes, strlen(payload + slashes));
     return true;
 }
 
@@ -214,7 +217,8 @@ static bool parse_content(Parser *parser, const Field *fields, TreeInode *inode,
 }
 
 /* Where the unescaped "=" between key and value is: escapes of it are \x3d. */
-static bool parse_xattr(Parser *parser, const Field *field, GArray *xattrs, size_t *total, GError **error)
+static bool parse_xattr(Parser *parser, const Field *field, GArray *xattrs, size_t *total,
+                        GError **error)
 {
     const char *equals = memchr(field->text, '=', field->size);
     if (!equals || equals == field->text)
@@ -232,7 +236,8 @@ static bool parse_xattr(Parser *parser, const Field *field, GArray *xattrs, size
     return true;
 }
 
-static bool parse_xattrs(Parser *parser, const char *at, const char *end, TreeInode *inode, GError **error)
+static bool parse_xattrs(Parser *parser, const char *at, const char *end, TreeInode *inode,
+                         GError **error)
 {
     g_autoptr(GArray) xattrs = g_array_new(false, false, sizeof(TreeXattr));
     size_t total = 0;
@@ -260,7 +265,8 @@ static TreeNode *add_node(Parser *parser, const char *path, uint32_t mode, GErro
     }
     const char *slash = strrchr(path, '/');
     if (root || path[0] != '/' || parser->line == 1 || strstr(path, "//")) {
-        fail(parser, error, "the path is not as expected ('/' first and once, then absolute paths)");
+        fail(parser, error,
+             "the path is not as expected ('/' first and once, then absolute paths)");
         return NULL;
     }
     g_autofree char *parent = g_strndup(path, (size_t)(slash - path));
@@ -303,7 +309,8 @@ static bool parse_line(Parser *parser, const char *line, size_t size, GError **e
         return false;
     bool link = fields[MODE].size > 0 && fields[MODE].text[0] == '@';
     uint64_t mode;
-    if (!parse_number(parser, fields[MODE].text + link, fields[MODE].size - link, 8, 0177777, &mode, error))
+    if (!parse_number(parser, fields[MODE].text + link, fields[MODE].size - link, 8, 0177777, &mode,
+                      error))
         return false;
     switch (mode & S_IFMT) {
     case S_IFREG:

@@ -76,7 +76,7 @@ static uint32_t dir_nlink(TreeNode *dir)
 {
     uint32_t n = 2;
     TreeNode *child;
-    TREE_EACH_CHILD(dir, child)
+    TREE_EACH_CHILD (dir, child)
         n += S_ISDIR(child->inode->mode);
     return n;
 }
@@ -107,13 +107,14 @@ static bool print_node(TreeNode *node, void *data, GError **error _unused)
     GString *out = printer->out;
     const TreeInode *inode = node->inode;
     bool dir = S_ISDIR(inode->mode);
-    TreeNode *first = inode_of(node)->names > 1 ? g_hash_table_lookup(printer->firsts, inode) : node;
+    TreeNode *first =
+        inode_of(node)->names > 1 ? g_hash_table_lookup(printer->firsts, inode) : node;
     g_autofree char *path = tree_path(node);
     append_escaped(out, path, strlen(path), ESCAPE_PLAIN);
     g_string_append_printf(out, " %" G_GUINT64_FORMAT " %s%o %u %u %u %u %" G_GINT64_FORMAT ".%u ",
                            dir ? erofs_dir_size(node) : inode->size, first == node ? "" : "@",
-                           inode->mode, dir ? dir_nlink(node) : inode->nlink, inode->uid, inode->gid,
-                           (uint32_t)inode->rdev, inode->mtime, inode->mtime_nsec);
+                           inode->mode, dir ? dir_nlink(node) : inode->nlink, inode->uid,
+                           inode->gid, (uint32_t)inode->rdev, inode->mtime, inode->mtime_nsec);
     if (first != node) {
         g_autofree char *target = tree_path(first);
         append_escaped(out, target, strlen(target), ESCAPE_DASH);

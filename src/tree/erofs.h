@@ -30,15 +30,15 @@ enum {
     COMPOSEFS_TARGET_MAX = 4095,
 };
 
-#define COMPOSEFS_MAGIC      0xd078629au
-#define COMPOSEFS_FLAG_ACL   1u
-#define EROFS_MAGIC          0xe0f5e1e2u
-#define EROFS_FILTER_SEED    0x25bbe08fu
+#define COMPOSEFS_MAGIC    0xd078629au
+#define COMPOSEFS_FLAG_ACL 1u
+#define EROFS_MAGIC        0xe0f5e1e2u
+#define EROFS_FILTER_SEED  0x25bbe08fu
 
-#define OVERLAY_PREFIX       "trusted.overlay."
-#define OVERLAY_ESCAPED      "trusted.overlay.overlay."
-#define OVERLAY_METACOPY     "trusted.overlay.metacopy"
-#define OVERLAY_REDIRECT     "trusted.overlay.redirect"
+#define OVERLAY_PREFIX   "trusted.overlay."
+#define OVERLAY_ESCAPED  "trusted.overlay.overlay."
+#define OVERLAY_METACOPY "trusted.overlay.metacopy"
+#define OVERLAY_REDIRECT "trusted.overlay.redirect"
 
 static inline uint16_t get16(const uint8_t *p)
 {

@@ -226,11 +226,13 @@ static void emit_inode(const Plan *plan, uint32_t number, uint8_t *image)
                                  : EROFS_LAYOUT_PLAIN;
     bool sized = S_ISDIR(inode->mode) || S_ISREG(inode->mode) || S_ISLNK(inode->mode);
     uint64_t size = sized ? inode->size : 0;
-    uint32_t u = S_ISCHR(inode->mode) || S_ISBLK(inode->mode) ? inode->rdev : (uint32_t)inode->first_block;
+    uint32_t u =
+        S_ISCHR(inode->mode) || S_ISBLK(inode->mode) ? inode->rdev : (uint32_t)inode->first_block;
     if (inode->external)
         u = (u & 0xffff0000u) | (uint32_t)(inode->chunk_bits - 12);
     put16(p, (uint16_t)((inode->extended ? 1 : 0) | layout << 1));
-    put16(p + 2, (uint16_t)(inode->n_xattrs ? (inode->xattr_size - EROFS_XATTR_HEADER_SIZE) / 4 + 1 : 0));
+    put16(p + 2,
+          (uint16_t)(inode->n_xattrs ? (inode->xattr_size - EROFS_XATTR_HEADER_SIZE) / 4 + 1 : 0));
     put16(p + 4, (uint16_t)inode->mode);
     if (inode->extended) {
         put64(p + 8, size);

@@ -15,8 +15,8 @@ typedef struct {
     int64_t build_time;
     uint32_t build_nsec;
     Tree *tree;
-    GHashTable *nodes;   /* nid (boxed) -> TreeNode, files; directories: the tree's root as a mark */
-    GHashTable *shared;  /* offset (boxed) -> interned TreeXattr */
+    GHashTable *nodes;  /* nid (boxed) -> TreeNode, files; directories: the tree's root as a mark */
+    GHashTable *shared; /* offset (boxed) -> interned TreeXattr */
     uint64_t budget;
 } Reader;
 
@@ -104,8 +104,8 @@ static bool read_inode(const Reader *reader, uint64_t nid, RawInode *out, GError
 }
 
 /* `length` bytes of the inode's data from `from`, which lie together: within one block or in full blocks. */
-static const uint8_t *data_at(const Reader *reader, const RawInode *inode, uint64_t from, uint64_t length,
-                              GError **error)
+static const uint8_t *data_at(const Reader *reader, const RawInode *inode, uint64_t from,
+                              uint64_t length, GError **error)
 {
     uint64_t tail_start = inode->size / EROFS_BLOCK * EROFS_BLOCK;
     if (inode->layout == EROFS_LAYOUT_INLINE && from >= tail_start)
@@ -139,12 +139,13 @@ static char *read_bytes(Reader *reader, const RawInode *inode, uint64_t limit, G
 /* --- xattrs --------------------------------------------------------------------------------------------- */
 
 static const char *const prefixes[] = {
-    "", "user.", "system.posix_acl_access", "system.posix_acl_default", "trusted.", "lustre.", "security.",
+    "",        "user.",     "system.posix_acl_access", "system.posix_acl_default", "trusted.",
+    "lustre.", "security.",
 };
 
 /* The entry's end; *out_pair is interned. */
-static const uint8_t *read_entry(Reader *reader, uint64_t offset, uint64_t limit, const TreeXattr **out_pair,
-                                 GError **error)
+static const uint8_t *read_entry(Reader *reader, uint64_t offset, uint64_t limit,
+                                 const TreeXattr **out_pair, GError **error)
 {
     const uint8_t *p = at(reader, offset, 4, error);
     if (!p)
@@ -161,7 +162,8 @@ static const uint8_t *read_entry(Reader *reader, uint64_t offset, uint64_t limit
         corrupt(error, "an extended attribute has no proper name");
         return NULL;
     }
-    g_autofree char *name = g_strdup_printf("%s%.*s", prefixes[index], (int)length, (const char *)p + 4);
+    g_autofree char *name =
+        g_strdup_printf("%s%.*s", prefixes[index], (int)length, (const char *)p + 4);
     *out_pair = xattr_intern(reader->tree, name, p + 4 + length, size);
     return p + total;
 }
@@ -201,7 +203,8 @@ static bool take_xattr(Reader *reader, XattrSink *sink, const TreeXattr *pair, G
         return true;
     }
     if (g_str_has_prefix(pair->name, OVERLAY_ESCAPED)) {
-        g_autofree char *name = g_strconcat(OVERLAY_PREFIX, pair->name + strlen(OVERLAY_ESCAPED), NULL);
+        g_autofree char *name =
+            g_strconcat(OVERLAY_PREFIX, pair->name + strlen(OVERLAY_ESCAPED), NULL);
         pair = xattr_intern(reader->tree, name, pair->value, pair->size);
     } else if (g_str_has_prefix(pair->name, OVERLAY_PREFIX)) {
         return true;
@@ -218,8 +221,9 @@ static void drop_opaque_x(XattrSink *sink)
     size_t n = 0;
     for (size_t i = 0; i < sink->n; i++) {
         const TreeXattr *pair = sink->pairs[i];
-        bool mark = (is_name(pair, OVERLAY_PREFIX "opaque") || is_name(pair, "user.overlay.opaque")) &&
-                    pair->size == 1 && pair->value[0] == 'x';
+        bool mark =
+            (is_name(pair, OVERLAY_PREFIX "opaque") || is_name(pair, "user.overlay.opaque")) &&
+            pair->size == 1 && pair->value[0] == 'x';
         if (!mark)
             sink->pairs[n++] = pair;
     }
@@ -349,7 +353,8 @@ static bool fill_inode(Reader *reader, const RawInode *raw, TreeInode *inode, GE
 
 static bool read_dir(Reader *reader, const RawInode *raw, TreeNode *dir, GError **error);
 
-static bool read_child(Reader *reader, TreeNode *dir, const char *name, uint64_t nid, GError **error)
+static bool read_child(Reader *reader, TreeNode *dir, const char *name, uint64_t nid,
+                       GError **error)
 {
     TreeNode *known = g_hash_table_lookup(reader->nodes, GSIZE_TO_POINTER(nid));
     if (known == tree_root(reader->tree))
@@ -370,7 +375,8 @@ static bool read_child(Reader *reader, TreeNode *dir, const char *name, uint64_t
     if (!node)
         return false;
     bool is_dir = S_ISDIR(raw.mode);
-    g_hash_table_insert(reader->nodes, GSIZE_TO_POINTER(nid), is_dir ? tree_root(reader->tree) : node);
+    g_hash_table_insert(reader->nodes, GSIZE_TO_POINTER(nid),
+                        is_dir ? tree_root(reader->tree) : node);
     if (!fill_inode(reader, &raw, node->inode, error))
         return false;
     if (!is_dir)
@@ -392,7 +398,8 @@ static bool read_dir_block(Reader *reader, const uint8_t *block, uint32_t size, 
         if (start < names || end < start || end > size)
             return corrupt(error, "a directory is not well formed");
         char name[256];
-        size_t length = strnlen((const char *)block + start, end - start); /* the last may be padded */
+        size_t length =
+            strnlen((const char *)block + start, end - start); /* the last may be padded */
         if (length == 0 || length > 255)
             return corrupt(error, "a directory has an impossible name");
         if (i + 1 < n && length != end - start)
@@ -452,7 +459,12 @@ Tree *tree_read_image(GBytes *image, GError **error)
     size_t size;
     const uint8_t *data = g_bytes_get_data(image, &size);
     Reader reader = {
-        .image = data, .size = size, .tree = tree, .nodes = nodes, .shared = shared, .budget = size,
+        .image = data,
+        .size = size,
+        .tree = tree,
+        .nodes = nodes,
+        .shared = shared,
+        .budget = size,
     };
     tree->overlay_xattrs = true;
     uint64_t nid = 0;

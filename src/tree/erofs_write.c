@@ -41,7 +41,7 @@ void plan_collect_dirents(GArray *dirents, TreeNode *dir)
     static const char *const dots[] = {".", ".."};
     size_t dot = 0;
     TreeNode *child;
-    TREE_EACH_CHILD(dir, child) {
+    TREE_EACH_CHILD (dir, child) {
         while (dot < 2 && tree_compare_names(dots[dot], child->name) < 0)
             add_dirent(dirents, dots[dot++], NULL);
         add_dirent(dirents, child->name, inode_of(child));
@@ -66,7 +66,8 @@ uint32_t plan_fill_block(const PlanDirent *dirents, uint32_t n, uint32_t *out_by
     return used;
 }
 
-static void dir_extent(const PlanDirent *dirents, uint32_t n, uint64_t *out_blocks, uint32_t *out_tail)
+static void dir_extent(const PlanDirent *dirents, uint32_t n, uint64_t *out_blocks,
+                       uint32_t *out_tail)
 {
     uint64_t blocks = 0;
     uint32_t tail = 0;
@@ -105,7 +106,7 @@ static void choose_names(TreeNode *node, GHashTable *chosen)
         !g_hash_table_contains(chosen, inode))
         g_hash_table_insert(chosen, inode, node);
     TreeNode *child;
-    TREE_EACH_CHILD(node, child)
+    TREE_EACH_CHILD (node, child)
         choose_names(child, chosen);
 }
 

@@ -9,8 +9,11 @@ static const struct {
     uint8_t index;
     const char *prefix;
 } prefixes[] = {
-    {1, "user."},    {2, "system.posix_acl_access"}, {3, "system.posix_acl_default"},
-    {4, "trusted."}, {6, "security."},
+    {1, "user."},
+    {2, "system.posix_acl_access"},
+    {3, "system.posix_acl_default"},
+    {4, "trusted."},
+    {6, "security."},
 };
 
 static uint32_t hash_pair(const char *name, const uint8_t *value, size_t size)
@@ -98,7 +101,8 @@ static void list_set(XattrList *list, PlanXattr *xattr)
 }
 
 /* The tree's own xattrs, trusted.overlay.* escaped by one level so that overlayfs shows them as they were. */
-static XattrList *translate_set(Plan *plan, const PlanInode *inode, const TreeInode *from, GError **error)
+static XattrList *translate_set(Plan *plan, const PlanInode *inode, const TreeInode *from,
+                                GError **error)
 {
     XattrList *list = arena_alloc(&plan->arena, sizeof *list);
     list->xattrs = arena_alloc(&plan->arena, from->n_xattrs * sizeof *list->xattrs);
@@ -126,7 +130,8 @@ static void add_object(Plan *plan, XattrList *list, const TreeInode *inode)
 {
     uint8_t metacopy[4 + DIGEST_SIZE] = {0, 4 + DIGEST_SIZE, 0, 1 /* SHA-256 */};
     memcpy(metacopy + 4, inode->object.bytes, DIGEST_SIZE);
-    list_set(list, intern(plan, OVERLAY_METACOPY, metacopy, inode->has_object ? sizeof metacopy : 0));
+    list_set(list,
+             intern(plan, OVERLAY_METACOPY, metacopy, inode->has_object ? sizeof metacopy : 0));
     if (inode->payload) {
         g_autofree char *redirect = g_strconcat("/", inode->payload, NULL);
         list_set(list, intern(plan, OVERLAY_REDIRECT, redirect, strlen(redirect)));
@@ -178,7 +183,8 @@ static bool collect(Plan *plan, PlanInode *inode, GHashTable *sets, GError **err
     XattrList list = {0};
     bool root = !inode->node->parent;
     if (inode->external || inode->whiteout || inode->has_whiteouts || root) {
-        list.xattrs = arena_alloc(&plan->arena, ((own ? own->n : 0) + MOST_ADDED) * sizeof *list.xattrs);
+        list.xattrs =
+            arena_alloc(&plan->arena, ((own ? own->n : 0) + MOST_ADDED) * sizeof *list.xattrs);
         if (own && own->n) {
             memcpy(list.xattrs, own->xattrs, own->n * sizeof *list.xattrs);
             list.n = own->n;

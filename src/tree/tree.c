@@ -100,8 +100,7 @@ static void dir_settle(Inode *dir)
     memcpy(aside, dir->children + dir->n_sorted, run * sizeof *aside);
     uint32_t left = dir->n_sorted, to = dir->n_children;
     while (run > 0) {
-        if (left > 0 &&
-            tree_compare_names(dir->children[left - 1]->name, aside[run - 1]->name) > 0)
+        if (left > 0 && tree_compare_names(dir->children[left - 1]->name, aside[run - 1]->name) > 0)
             dir->children[--to] = dir->children[--left];
         else
             dir->children[--to] = aside[--run];
@@ -268,7 +267,8 @@ static bool check_new_name(Tree *tree, TreeNode *dir, const char *name, GError *
     }
     if (tree_child(tree, dir, name)) {
         path = tree_path(dir);
-        return error_throw(error, ERROR_EXISTS, "'%s%s%s' exists", path, dir->parent ? "/" : "", name);
+        return error_throw(error, ERROR_EXISTS, "'%s%s%s' exists", path, dir->parent ? "/" : "",
+                           name);
     }
     return true;
 }
@@ -308,7 +308,8 @@ TreeNode *tree_ensure_dir(Tree *tree, const char *path, GError **error)
             return NULL;
         if (!S_ISDIR(child->inode->mode)) {
             g_autofree char *taken = tree_path(child);
-            return error_throw_null(error, ERROR_EXISTS, "'%s' exists and is not a directory", taken);
+            return error_throw_null(error, ERROR_EXISTS, "'%s' exists and is not a directory",
+                                    taken);
         }
         node = child;
     }

@@ -47,11 +47,14 @@ struct TreeInode {
     size_t n_xattrs;
     const TreeXattr *xattrs; /* sorted by name */
     const char *target;      /* symlinks, NUL-terminated */
-    const uint8_t *content;  /* regular files of at most 64 bytes (larger only from a dump); NULL else */
-    bool has_object;         /* regular files: `object` is the fs-verity digest of the bytes */
-    const char *payload;     /* where the object is when that is not XX/REST: only from a dump or foreign image */
-    bool whiteout, opaque;   /* layers only */
-    bool implicit; /* layers only: a directory that is just on the way; what lies under it keeps its metadata */
+    const uint8_t
+        *content;    /* regular files of at most 64 bytes (larger only from a dump); NULL else */
+    bool has_object; /* regular files: `object` is the fs-verity digest of the bytes */
+    const char *
+        payload; /* where the object is when that is not XX/REST: only from a dump or foreign image */
+    bool whiteout, opaque; /* layers only */
+    bool
+        implicit; /* layers only: a directory that is just on the way; what lies under it keeps its metadata */
     Digest object;
     void *user; /* scratch for whoever walks the tree; NULL when it is new */
 };
@@ -144,5 +147,7 @@ typedef enum {
 
 /* `old` or `new` is NULL for added and removed. Removed subtrees are reported by their top only, added
  * ones node by node. mtimes are ignored unless `with_times`. */
-typedef bool (*TreeDiffVisit)(TreeChange change, TreeNode *old, TreeNode *new, void *data, GError **error);
-bool tree_diff(Tree *old, Tree *new, bool with_times, TreeDiffVisit visit, void *data, GError **error);
+typedef bool (*TreeDiffVisit)(TreeChange change, TreeNode *old, TreeNode *new, void *data,
+                              GError **error);
+bool tree_diff(Tree *old, Tree *new, bool with_times, TreeDiffVisit visit, void *data,
+               GError **error);

@@ -8,7 +8,7 @@ static bool walk(TreeNode *node, TreeVisit visit, void *data, GError **error)
     if (!visit(node, data, error))
         return false;
     TreeNode *child;
-    TREE_EACH_CHILD(node, child)
+    TREE_EACH_CHILD (node, child)
         if (!walk(child, visit, data, error))
             return false;
     return true;
@@ -73,7 +73,7 @@ static bool report_added(const Diff *diff, TreeNode *node)
     if (!diff->visit(TREE_ADDED, NULL, node, diff->data, diff->error))
         return false;
     TreeNode *child;
-    TREE_EACH_CHILD(node, child)
+    TREE_EACH_CHILD (node, child)
         if (!report_added(diff, child))
             return false;
     return true;
@@ -107,7 +107,8 @@ static bool diff_nodes(const Diff *diff, TreeNode *old, TreeNode *new)
     return true;
 }
 
-bool tree_diff(Tree *old, Tree *new, bool with_times, TreeDiffVisit visit, void *data, GError **error)
+bool tree_diff(Tree *old, Tree *new, bool with_times, TreeDiffVisit visit, void *data,
+               GError **error)
 {
     Diff diff = {.with_times = with_times, .visit = visit, .data = data, .error = error};
     return diff_nodes(&diff, tree_root(old), tree_root(new));

@@ -8,7 +8,8 @@
 
 typedef struct {
     size_t n;
-    TreeXattr xattrs[]; /* copies of interned pairs: names and values are equal when their pointers are */
+    TreeXattr
+        xattrs[]; /* copies of interned pairs: names and values are equal when their pointers are */
 } XattrSet;
 
 static unsigned hash_bytes(unsigned hash, const void *data, size_t size)

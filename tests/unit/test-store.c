@@ -69,8 +69,8 @@ static void test_open(Fixture *f, const void *data _unused)
     g_assert_true(error_is(error, ERROR_NOT_FOUND));
     g_assert_nonnull(strstr(error->message, "hint: make one with"));
     g_clear_error(&error);
-    g_assert_true(file_replace_at(f->top_fd, "store/meta.json", "{\"version\": 2, \"algorithm\": \"x\"}", 32,
-                                  0644, 0, NULL));
+    g_assert_true(file_replace_at(f->top_fd, "store/meta.json",
+                                  "{\"version\": 2, \"algorithm\": \"x\"}", 32, 0644, 0, NULL));
     g_assert_null(store_open(f->path, &error));
     g_assert_true(error_is(error, ERROR_UNSUPPORTED));
 }
@@ -124,7 +124,8 @@ static void test_writer(Fixture *f, const void *data _unused)
     g_assert_true(store_txn_done(txn, &error));
     g_assert_true(store_has(f->store, &digest));
 
-    g_assert_true(file_replace_at(f->top_fd, "big", g_bytes_get_data(bytes, NULL), 300000, 0600, 0, NULL));
+    g_assert_true(
+        file_replace_at(f->top_fd, "big", g_bytes_get_data(bytes, NULL), 300000, 0600, 0, NULL));
     _autofd int fd = file_open_at(f->top_fd, "big", O_RDONLY, NULL);
     uint64_t size;
     g_assert_true(store_txn_put_fd(txn, fd, &same, &size, &error));
@@ -149,7 +150,8 @@ static void test_names(Fixture *f, const void *data _unused)
     g_assert_true(error_is(error, ERROR_NOT_FOUND));
     g_clear_error(&error);
 
-    g_assert_true(store_set_ref(f->store, STORE_STREAMS, "oci/a/b:1", "oci-layer-sha256:1", &error));
+    g_assert_true(
+        store_set_ref(f->store, STORE_STREAMS, "oci/a/b:1", "oci-layer-sha256:1", &error));
     g_assert_true(store_set_ref(f->store, STORE_STREAMS, "oci/.x%y", "oci-layer-sha256:1", &error));
     g_assert_no_error(error);
     g_autofree char *target = file_readlink_at(f->top_fd, "store/streams/refs/oci/a/b:1", NULL);
@@ -221,7 +223,8 @@ static void make_files(Fixture *f)
 {
     g_assert_true(file_ensure_dir_at(f->top_fd, "tree/usr/bin", 0755, NULL));
     g_autoptr(GBytes) big = make_bytes(9, 20000);
-    g_assert_true(file_replace_at(f->top_fd, "tree/usr/bin/prog", g_bytes_get_data(big, NULL), 20000, 04755, 0, NULL));
+    g_assert_true(file_replace_at(f->top_fd, "tree/usr/bin/prog", g_bytes_get_data(big, NULL),
+                                  20000, 04755, 0, NULL));
     g_assert_true(file_replace_at(f->top_fd, "tree/usr/small", "hello\n", 6, 0600, 0, NULL));
     g_assert_true(file_replace_at(f->top_fd, "tree/usr/empty", "", 0, 0644, 0, NULL));
     g_assert_cmpint(linkat(f->top_fd, "tree/usr/bin/prog", f->top_fd, "tree/usr/hard", 0), ==, 0);
@@ -278,7 +281,8 @@ static void test_import_upper(Fixture *f, const void *data _unused)
     g_assert_cmpstr(error->message, ==,
                     "'/usr/bin': cannot import it: it has the attribute 'trusted.overlay.opaque'");
     g_clear_error(&error);
-    g_autoptr(Tree) layer = import_files(f, txn, STORE_IMPORT_UPPER | STORE_IMPORT_ZERO_TIMES, &error);
+    g_autoptr(Tree) layer =
+        import_files(f, txn, STORE_IMPORT_UPPER | STORE_IMPORT_ZERO_TIMES, &error);
     g_assert_no_error(error);
     g_assert_true(tree_lookup(layer, "/usr/gone")->inode->whiteout);
     g_assert_true(tree_lookup(layer, "/usr/bin")->inode->opaque);
@@ -326,7 +330,8 @@ static GByteArray *write_tar(Fixture *f, Tree *tree)
     return buffer.bytes;
 }
 
-static Tree *read_tar(StoreTxn *txn, GByteArray *bytes, bool layer, StoreStreamWriter *stream, GError **error)
+static Tree *read_tar(StoreTxn *txn, GByteArray *bytes, bool layer, StoreStreamWriter *stream,
+                      GError **error)
 {
     Buffer buffer = {.bytes = bytes, .step = 777};
     return store_import_tar(txn, read_buffer, &buffer, layer, stream, error);
@@ -387,10 +392,15 @@ static void test_tar_round_trip(Fixture *f, const void *data _unused)
     g_autoptr(Tree) tree = import_files(f, txn, 0, &error);
     TreeNode *root = tree_root(tree);
     g_autofree char *long_name = g_strnfill(200, 'n');
-    TreeNode *deep = tree_ensure_dir(tree, "a-directory-with-a-long-name/another-directory-with-a-long-name", NULL);
+    TreeNode *deep = tree_ensure_dir(
+        tree, "a-directory-with-a-long-name/another-directory-with-a-long-name", NULL);
     TreeNode *odd = tree_add(tree, deep, long_name, S_IFREG | 06711, NULL);
-    *odd->inode = (TreeInode){.mode = S_IFREG | 06711, .uid = 3000000, .gid = 3000001, .nlink = 1,
-                              .mtime = 1, .mtime_nsec = 5};
+    *odd->inode = (TreeInode){.mode = S_IFREG | 06711,
+                              .uid = 3000000,
+                              .gid = 3000001,
+                              .nlink = 1,
+                              .mtime = 1,
+                              .mtime_nsec = 5};
     tree_set_xattr(tree, odd->inode, "security.capability", "\0\1=\n", 4);
     tree_link(tree, root, "zlink", odd, NULL);
     TreeNode *link = tree_add(tree, root, "symlink", S_IFLNK | 0777, NULL);
@@ -406,7 +416,8 @@ static void test_tar_round_trip(Fixture *f, const void *data _unused)
     g_assert_cmpstr(before, ==, after);
 }
 
-static void add_header(GByteArray *tar, const char *name, char type, const char *link, unsigned size)
+static void add_header(GByteArray *tar, const char *name, char type, const char *link,
+                       unsigned size)
 {
     char header[512] = "";
     g_snprintf(header, 100, "%s", name);
@@ -618,7 +629,8 @@ static void test_concurrent(Fixture *f, const void *data _unused)
     GThread *threads[4];
     g_autoptr(StoreTxn) txn = store_txn_begin(f->store, NULL, NULL);
     for (int i = 0; i < 4; i++) /* two with transactions of their own, two share one */
-        threads[i] = g_thread_new("writer", i < 2 ? write_many : write_one, i < 2 ? (void *)f : txn);
+        threads[i] =
+            g_thread_new("writer", i < 2 ? write_many : write_one, i < 2 ? (void *)f : txn);
     for (int i = 0; i < 4; i++)
         g_thread_join(threads[i]);
     g_autoptr(GError) error = NULL;
@@ -643,7 +655,8 @@ static void die_while_writing(Fixture *f)
         g_assert_true(file_write_all(journal, "a line\n", 7, NULL));
         g_autofree char *half = g_strdup_printf("%s/staging", f->path);
         g_autoptr(GDir) dir = g_dir_open(half, 0, NULL);
-        g_autofree char *path = g_strdup_printf("%s/%s/%s", half, g_dir_read_name(dir), digest_hex(&digest).text);
+        g_autofree char *path =
+            g_strdup_printf("%s/%s/%s", half, g_dir_read_name(dir), digest_hex(&digest).text);
         g_assert_cmpint(truncate(path, 100), ==, 0);
         kill(getpid(), SIGKILL);
     }
@@ -770,7 +783,8 @@ static void test_mount_writable(Fixture *f, const void *data _unused)
 {
     Digest image = commit_files(f);
     g_assert_true(file_ensure_dir_at(f->top_fd, "rw", 0700, NULL));
-    for (int round = 0; round < 2; round++) { /* volatile twice: the mark of the first must not hinder */
+    for (int round = 0; round < 2;
+         round++) { /* volatile twice: the mark of the first must not hinder */
         _autofd int rw = file_open_dir_at(f->top_fd, "rw", NULL);
         StoreMountOptions options = {.userns_fd = -1, .writable_fd = rw, .volatile_upper = true};
         _autofd int fd = try_mount(f, &image, &options);

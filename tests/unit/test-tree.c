@@ -6,8 +6,7 @@
 static char *read_data(const char *name, size_t *out_size)
 {
     g_autoptr(GError) error = NULL;
-    g_autofree char *path =
-        g_build_filename(g_getenv("ATOMIC_TEST_DATA"), "composefs", name, NULL);
+    g_autofree char *path = g_build_filename(g_getenv("ATOMIC_TEST_DATA"), "composefs", name, NULL);
     char *text = file_read_at(AT_FDCWD, path, 1 << 24, out_size, &error);
     g_assert_no_error(error);
     return text;
@@ -81,7 +80,8 @@ static void test_round_trip(void)
         g_autoptr(GBytes) from_image = tree_write_image(read, &error);
         g_assert_no_error(error);
         /* the dump's choice of the original is not to be had back from an image */
-        g_assert_true(g_bytes_equal(image, from_image) == (strcmp(vectors[i], "v5-hardlinks") != 0));
+        g_assert_true(g_bytes_equal(image, from_image) ==
+                      (strcmp(vectors[i], "v5-hardlinks") != 0));
         g_autofree char *read_dump = tree_format_dump(read);
         if (strcmp(vectors[i], "v5-hardlinks") != 0)
             g_assert_cmpstr(read_dump, ==, dump);
@@ -101,7 +101,8 @@ static void test_hostile_images(void)
         for (size_t round = 0; round < 3000; round++) {
             size_t at = (size_t)g_rand_int_range(random, 0, (gint32)MIN(size, 20000));
             uint8_t old = copy[at];
-            copy[at] = round % 2 ? (uint8_t)(old ^ 1 << round / 2 % 8) : (uint8_t)g_rand_int(random);
+            copy[at] =
+                round % 2 ? (uint8_t)(old ^ 1 << round / 2 % 8) : (uint8_t)g_rand_int(random);
             g_autoptr(GBytes) bytes = g_bytes_new_static(copy, size);
             g_autoptr(GError) error = NULL;
             g_autoptr(Tree) read = tree_read_image(bytes, &error);
@@ -129,7 +130,8 @@ static void test_bad_dumps(void)
 {
 #define ROOT "/ 0 40755 2 0 0 0 0.0 - - -\n"
     assert_dump_fails("", "the dump is empty");
-    assert_dump_fails("/ 0 100644 1 0 0 0 0.0 - - -\n", "line 1 of the dump: the root is not a directory");
+    assert_dump_fails("/ 0 100644 1 0 0 0 0.0 - - -\n",
+                      "line 1 of the dump: the root is not a directory");
     assert_dump_fails(ROOT "/a/b 0 100644 1 0 0 0 0.0 - - -\n",
                       "line 2 of the dump: the parent directory is missing");
     assert_dump_fails(ROOT "/a 0 100644 1 0 0 0 0.0 - -\n",
@@ -144,7 +146,8 @@ static void test_bad_dumps(void)
                       "line 2 of the dump: the hard links form a circle");
     assert_dump_fails(ROOT "/a 0 @100644 1 0 0 0 0.0 /b - -\n",
                       "line 2 of the dump: the hard link's target is missing");
-    assert_dump_fails(ROOT "/a\\q 0 100644 1 0 0 0 0.0 - - -\n", "line 2 of the dump: unknown escape");
+    assert_dump_fails(ROOT "/a\\q 0 100644 1 0 0 0 0.0 - - -\n",
+                      "line 2 of the dump: unknown escape");
     assert_dump_fails(ROOT "/a 0 100644 1 0 0 0 0.0 - - - =x\n",
                       "line 2 of the dump: an extended attribute is not KEY=VALUE");
 }
@@ -171,7 +174,7 @@ static void test_children(void)
     }
     TreeNode *child;
     const char *last = "";
-    TREE_EACH_CHILD(root, child) {
+    TREE_EACH_CHILD (root, child) {
         g_assert_cmpstr(last, <, child->name);
         last = child->name;
     }
@@ -199,7 +202,8 @@ static void test_links(void)
     g_assert_null(tree_resolve(tree, "/lib"));
     tree_set_target(tree, link->inode, "lib");
     g_assert_null(tree_resolve(tree, "/lib"));
-    g_assert_false(tree_move(tree, tree_lookup(tree, "/usr"), tree_lookup(tree, "/usr/lib"), "x", NULL));
+    g_assert_false(
+        tree_move(tree, tree_lookup(tree, "/usr"), tree_lookup(tree, "/usr/lib"), "x", NULL));
 }
 
 static bool count_change(TreeChange change, TreeNode *old, TreeNode *new, void *data,
@@ -220,13 +224,15 @@ static Tree *parse_text(const char *text)
 
 static void test_apply_and_diff(void)
 {
-    g_autoptr(Tree) base = parse_text(ROOT "/d 0 40755 2 0 0 0 0.0 - - -\n/d/x 1 100644 1 0 0 0 0.0 - x -\n"
-                                           "/d/y 1 100644 1 0 0 0 0.0 - y -\n/e 0 40700 2 5 0 0 0.0 - - -\n"
-                                           "/e/z 1 100644 1 0 0 0 0.0 - z -\n");
+    g_autoptr(Tree) base =
+        parse_text(ROOT "/d 0 40755 2 0 0 0 0.0 - - -\n/d/x 1 100644 1 0 0 0 0.0 - x -\n"
+                        "/d/y 1 100644 1 0 0 0 0.0 - y -\n/e 0 40700 2 5 0 0 0.0 - - -\n"
+                        "/e/z 1 100644 1 0 0 0 0.0 - z -\n");
     g_autoptr(Tree) old = tree_copy(base);
-    g_autoptr(Tree) layer = parse_text(ROOT "/d 0 40755 2 0 0 0 0.0 - - -\n/d/x 0 20000 1 0 0 0 0.0 - - -\n"
-                                            "/d/new 1 100644 2 0 0 0 0.0 - n -\n/d/new2 0 @100644 2 0 0 0 0.0 /d/new - -\n"
-                                            "/e 0 40755 2 0 0 0 0.0 - - -\n");
+    g_autoptr(Tree) layer = parse_text(
+        ROOT "/d 0 40755 2 0 0 0 0.0 - - -\n/d/x 0 20000 1 0 0 0 0.0 - - -\n"
+             "/d/new 1 100644 2 0 0 0 0.0 - n -\n/d/new2 0 @100644 2 0 0 0 0.0 /d/new - -\n"
+             "/e 0 40755 2 0 0 0 0.0 - - -\n");
     tree_lookup(layer, "/d/x")->inode->whiteout = true;
     tree_lookup(layer, "/e")->inode->opaque = true;
     g_assert_null(tree_write_image(layer, NULL));
