@@ -307,7 +307,7 @@ static int make_dir(const Hierarchy *hierarchy, const char *path, SysError *erro
         int next = openat(current, component, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
         if (next < 0)
             return sys_fail_errno(error, "cannot open the cgroup '%s'", path);
-        if (made == 0 && *end)
+        if (*end)
             delegate(hierarchy, next);
         close(current);
         current = next;
