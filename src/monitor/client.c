@@ -70,9 +70,8 @@ int monitor_connect(const char *dir, unsigned flags, SysError *error)
     uint8_t hello[2] = {MONITOR_HELLO, (uint8_t)flags};
     /* a monitor that just ended, or is full, has closed it already: that is seen at the first read */
     SysError failed = {};
-    if (send_packet(fd, hello, sizeof hello, &failed) < 0 && failed.code != EPIPE) {
+    if (send_packet(fd, hello, sizeof hello, &failed) < 0 && failed.code != EPIPE)
         return sys_fail(error, failed.code, "%s", failed.message);
-    }
     return fd_steal(&fd);
 }
 
