@@ -11,7 +11,7 @@
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 /* Of the mapping below; part of the cache key. */
-#define MAPPING_VERSION 1
+#define MAPPING_VERSION 2
 
 /* On a host these are links into /var; in a container they are real, with what /var has for
  * them. */
@@ -28,8 +28,8 @@ static const struct {
     const char *path;
     uint32_t mode;
 } empty_dirs[] = {
-    {"dev", 0755},  {"proc", 0755}, {"sys", 0755}, {"run", 0755},
-    {"tmp", 01777}, {"etc", 0755},  {"var", 0755},
+    {"dev", 0755}, {"proc", 0755}, {"sys", 0755},       {"run", 0755}, {"tmp", 01777},
+    {"etc", 0755}, {"var", 0755},  {"run/lock", 01777}, /* /var/lock is a link to it */
 };
 
 /* Only of use for booting. */

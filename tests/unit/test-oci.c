@@ -425,6 +425,7 @@ static void test_from_tree(Fixture *f, const void *data)
     g_assert_cmpuint(tree_lookup(made, "root")->inode->mode, ==, S_IFDIR | 0700);
     g_assert_cmpuint(tree_lookup(made, "tmp")->inode->mode, ==, S_IFDIR | 01777);
     g_assert_null(tree_lookup(made, "var/roothome"));
+    g_assert_cmpuint(tree_lookup(made, "run/lock")->inode->mode, ==, S_IFDIR | 01777);
     /* the two empty files are one inode in the commit, two in the container */
     g_assert_cmpuint(tree_lookup(made, "etc/one")->inode->nlink, ==, 1);
     g_assert_true(tree_lookup(made, "etc/one")->inode != tree_lookup(made, "etc/two")->inode);
