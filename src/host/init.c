@@ -6,8 +6,10 @@
 #include "base/file.h"
 
 #include <errno.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 enum {
@@ -34,6 +36,18 @@ static bool make_layout(int fd, const char *os, GError **error)
            file_ensure_dir_at(fd, "boot/" HOST_KERNEL_DIR, 0755, error);
 }
 
+/* The swap is a rename of a link, which FAT has not. */
+static bool check_boot_has_links(int boot, GError **error)
+{
+    struct statfs fs;
+    if (fstatfs(boot, &fs) < 0)
+        return error_throw_errno(error, "cannot look at the filesystem of 'boot'");
+    if (fs.f_type == MSDOS_SUPER_MAGIC)
+        return error_throw(error, ERROR_UNSUPPORTED,
+                           "not supported yet: a FAT 'boot'\nhint: ext4, xfs and btrfs are");
+    return true;
+}
+
 /* The link comes last: with it the directory is a host. */
 static bool make_loader(int fd, GError **error)
 {
@@ -45,10 +59,9 @@ static bool make_loader(int fd, GError **error)
                            "'boot/loader' exists and is no link of ours\n"
                            "hint: boot entries of another system are in it; move it away first");
     }
-    if (!file_ensure_dir_at(fd, "boot/loader.0/entries", 0755, error))
-        return false;
     _autofd int boot = file_open_dir_at(fd, "boot", error); /* may be a filesystem of its own */
-    if (boot < 0)
+    if (boot < 0 || !check_boot_has_links(boot, error) ||
+        !file_ensure_dir_at(boot, "loader.0/entries", 0755, error))
         return false;
     if (syncfs(fd) < 0 || syncfs(boot) < 0)
         return error_throw_errno(error, "cannot sync");
