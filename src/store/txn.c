@@ -25,6 +25,7 @@
 enum {
     BATCH_OBJECTS = 512,
     BATCH_BYTES = 64 << 20,
+    LOCK_TRIES = 20,
     SYNC_EACH =
         64, /* up to so many files fsync is cheaper than syncfs, which pays for others' dirty data */
 };
@@ -78,7 +79,12 @@ static int open_staging(Store *store, const char *name, const char *key, GError 
             continue;
         if (fd < 0)
             return error_throw_errno_fd(error, "cannot open '%s'", path);
-        if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+        bool locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
+        if (!locked && attempt < LOCK_TRIES) { /* a collection holds it for a moment only */
+            g_usleep(50 * 1000);
+            continue;
+        }
+        if (!locked)
             return error_throw_fd(error, ERROR_BUSY,
                                   "another process is writing '%s' into the store '%s'",
                                   key ? key : name, store->path);
