@@ -642,6 +642,53 @@ static void test_concurrent(Fixture *f, const void *data _unused)
     g_assert_cmpuint(checked.problems, ==, 0);
 }
 
+/* Images that share some bytes come and lose their name, while others sweep. */
+static void *commit_again_and_again(void *data)
+{
+    Fixture *f = data;
+    g_autoptr(Store) store = store_open(f->path, NULL);
+    for (unsigned round = 0; round < 25; round++) {
+        g_autoptr(GError) error = NULL;
+        g_autoptr(StoreTxn) txn = store_txn_begin(store, NULL, &error);
+        g_autoptr(Tree) tree = tree_new();
+        for (unsigned i = 0; i < 20; i++) {
+            char name[16];
+            g_snprintf(name, sizeof name, "f%u", i);
+            Digest object = put(txn, i + round % 3, 300);
+            TreeNode *node = tree_add(tree, tree_root(tree), name, S_IFREG | 0644, NULL);
+            tree_set_object(tree, node->inode, &object, 300);
+            if (i % 7 == 0)
+                g_assert_true(store_txn_flush(txn, &error));
+        }
+        Digest image;
+        g_assert_true(store_commit_image(txn, tree, &image, &error));
+        g_assert_true(
+            store_set_ref(store, STORE_IMAGES, "latest", digest_hex(&image).text, &error));
+        g_assert_true(store_txn_done(txn, &error));
+        g_assert_no_error(error);
+    }
+    return NULL;
+}
+
+static void test_gc_while_writing(Fixture *f, const void *data _unused)
+{
+    g_autoptr(GThread) writer = g_thread_new("writer", commit_again_and_again, f);
+    g_autoptr(GError) error = NULL;
+    StoreGcResult result;
+    for (int i = 0; i < 15; i++) {
+        g_assert_true(store_gc(f->store, false, &result, &error));
+        g_assert_no_error(error);
+    }
+    g_thread_join(g_steal_pointer(&writer));
+    StoreFsckResult checked;
+    g_autoptr(GString) problems = g_string_new(NULL);
+    g_assert_true(store_gc(f->store, false, &result, &error));
+    g_assert_true(store_fsck(f->store, count_problem, problems, &checked, &error));
+    g_assert_cmpstr(problems->str, ==, "");
+    g_assert_cmpuint(checked.objects, ==, 21);
+    g_assert_cmpuint(checked.images, ==, 1);
+}
+
 /* A writer that is killed with two objects staged, one of them not whole. */
 static void die_while_writing(Fixture *f)
 {
@@ -873,6 +920,7 @@ int main(int argc, char **argv)
     TEST("gc", test_gc);
     TEST("fsck", test_fsck);
     TEST("concurrent", test_concurrent);
+    TEST("gc-while-writing", test_gc_while_writing);
     TEST("takeover", test_takeover);
     TEST("hostile-streams", test_hostile_streams);
     TEST("mount", test_mount);
