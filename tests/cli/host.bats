@@ -360,6 +360,36 @@ mount_boot() {
     [ "$old" -gt 0 ] && [ "$new" -gt 0 ]
 }
 
+# The N-th sync, write of metadata or creation fails: said with status 1, the list is the old or the new one.
+@test "a failing disk at any moment: an error, the old list or the new one, and the next upgrade succeeds" {
+    command -v strace || skip "needs strace"
+    server
+    host sys
+    "$ATOMIC" deploy -q origin:test/tree
+    edit_etc "sys/atomic/deploy/$one.0/etc"
+    two=$(publish t2)
+    mv sys before
+    points=0
+    for fault in fsync:error=EIO syncfs:error=EIO mkdirat:error=ENOSPC symlinkat:error=ENOSPC renameat:error=ENOSPC; do
+        for n in 1 2 3 5 8 13 21 34; do
+            rm -rf sys
+            cp -a before sys
+            status=0
+            strace -f -qq -o trace -e "trace=${fault%%:*}" -e "inject=$fault:when=$n" "$ATOMIC" upgrade -q >out 2>err || status=$?
+            grep -q INJECTED trace || break
+            points=$((points + 1))
+            [ "$status" -eq 1 ] || grep -q '^warning: ' err || { echo "$fault $n: status $status"; cat out err; false; }
+            [ "$status" -ne 1 ] || grep -q '^atomic: ' err
+            after=$(commits)
+            [ "$after" = "$one" ] || [ "$after" = "$two $one" ] || { echo "$fault $n: $after"; false; }
+            "$ATOMIC" upgrade -q >/dev/null || { echo "$fault $n: the next upgrade failed"; false; }
+            [ "$(commits)" = "$two $one" ]
+            "$ATOMIC" store fsck --store sys/atomic/store >/dev/null || { echo "$fault $n: fsck"; false; }
+        done
+    done
+    [ "$points" -gt 10 ]
+}
+
 @test "a rollback killed at any moment: one order or the other" {
     command -v strace || skip "needs strace"
     server
