@@ -15,18 +15,16 @@
 #include "monitor/monitor.h"
 
 #include "base/sys/fd.h"
+#include "monitor/daemon.h"
 #include "monitor/log.h"
 #include "monitor/record.h"
 #include "monitor/remove.h"
 #include "monitor/spec.h"
-#include "network/network.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -379,16 +377,6 @@ static void accept_clients(Monitor *m)
     }
 }
 
-/* "oom_kill N" is a line of memory.events (v2) and of memory.oom_control (v1) alike. */
-static bool was_oom(const char *path)
-{
-    char text[1024];
-    if (!path || sys_read_file_at(AT_FDCWD, path, text, sizeof text) < 0)
-        return false;
-    const char *line = strncmp(text, "oom_kill ", 9) == 0 ? text : strstr(text, "\noom_kill ");
-    return line && atoi(strchr(line, ' ')) > 0;
-}
-
 static void collect(Monitor *m)
 {
     siginfo_t info = {};
@@ -401,7 +389,7 @@ static void collect(Monitor *m)
         r->code = info.si_status;
     else
         r->code = 128 + (r->signal = info.si_status);
-    r->oom = was_oom(m->spec->oom_file);
+    r->oom = record_was_oom(m->spec->oom_file);
     record_time(record_now(), r->finished);
     m->exited = true;
     record_save(m->dir, r, NULL); /* a full /run: clients still hear of it */
@@ -427,21 +415,6 @@ static bool drain(Monitor *m)
     return true;
 }
 
-static void release_network(Monitor *m)
-{
-    const MonitorSpec *spec = m->spec;
-    for (const char *const *p = spec->ports; p && *p && spec->bridge; p++) {
-        NetworkPort port;
-        if (network_port_parse(*p, &port, NULL) == 0)
-            /* the socket stays open: closing it takes long, and our end does it */
-            network_unpublish_begin(spec->bridge, &port, 1, NULL);
-    }
-    for (const char *const *p = m->arguments.port_fd_texts; p && *p; p++)
-        close(atoi(*p));
-    if (spec->bridge && spec->run_dir)
-        network_address_release(spec->run_dir, spec->bridge, spec->id, NULL);
-}
-
 static void remove_all(const char *const *paths, bool (*remove_one)(const char *))
 {
     for (; paths && *paths; paths++)
@@ -451,7 +424,7 @@ static void remove_all(const char *const *paths, bool (*remove_one)(const char *
 /* The steps 3 to 5 of the manual. */
 static void release(Monitor *m)
 {
-    release_network(m);
+    remove_network(&m->arguments);
     remove_all(m->spec->remove_first, remove_tree);
     m->released = true;
     for (Client *c = m->clients; c < m->clients + CLIENTS; c++) {
@@ -532,52 +505,6 @@ static void loop(Monitor *m)
         if (m->exited && !m->released && drain(m))
             release(m);
     }
-}
-
-/* Closes every fd that nobody told us to keep: a pipe of the starter held open here would make
- * whoever reads it wait for the container's end. */
-static void close_strangers(Monitor *m)
-{
-    for (int from = 0;;) {
-        int next = -1, fd;
-        unsigned state = 0;
-        while ((fd = spec_next_fd(&m->arguments, &state)) >= 0)
-            if (fd >= from && (next < 0 || fd < next))
-                next = fd;
-        if (next < 0) {
-            close_range((unsigned)from, ~0u, 0);
-            return;
-        }
-        if (next > from)
-            close_range((unsigned)from, (unsigned)next - 1, 0);
-        fcntl(next, F_SETFD, FD_CLOEXEC);
-        from = next + 1;
-    }
-}
-
-/* A daemon's surroundings. 0-2 are /dev/null, so no later open can become one of them. */
-static int detach(Monitor *m, SysError *error)
-{
-    close_strangers(m);
-    for (int fd = 0; fd < 3; fd++)
-        if (open("/dev/null", O_RDWR) != fd)
-            return sys_fail_errno(error, "cannot open '/dev/null'");
-    setsid();
-    static const int ignored[] = {SIGHUP, SIGINT, SIGQUIT, SIGPIPE};
-    for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
-        signal(ignored[i], SIG_IGN);
-    signal(SIGCHLD, SIG_DFL);
-    sigset_t set;
-    sigemptyset(&set);
-    sigprocmask(SIG_SETMASK, &set, NULL);
-    sigaddset(&set, SIGTERM);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    m->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    /* better that the kernel kills anything else; needs a capability that may be missing */
-    (void)!sys_write_file_at(AT_FDCWD, "/proc/self/oom_score_adj", "-999");
-    if (chdir("/") < 0 || m->signal_fd < 0)
-        return sys_fail_errno(error, "cannot set up the monitor");
-    return 0;
 }
 
 static int set_up(Monitor *m, SysError *error)
@@ -664,7 +591,8 @@ int main(int argc, char **argv)
     }
     m->spec = &m->arguments.spec;
     prepare(m);
-    if (detach(m, &failed) < 0 || set_up(m, &failed) < 0)
+    m->signal_fd = daemon_detach(&m->arguments, &failed);
+    if (m->signal_fd < 0 || set_up(m, &failed) < 0)
         /* the container runs already, unwatched: end it, and clean up after it as always */
         syscall(SYS_pidfd_send_signal, m->spec->pid_fd, SIGKILL, NULL, 0);
     m->epoll = epoll_create1(EPOLL_CLOEXEC);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -54,6 +55,15 @@ int record_save(int dir, const MonitorExit *record, SysError *error)
     if (errno || renameat(dir, ".exit", dir, "exit") < 0)
         return sys_fail_errno(error, "cannot write the exit record");
     return 0;
+}
+
+bool record_was_oom(const char *path)
+{
+    char text[1024];
+    if (!path || sys_read_file_at(AT_FDCWD, path, text, sizeof text) < 0)
+        return false;
+    const char *line = strncmp(text, "oom_kill ", 9) == 0 ? text : strstr(text, "\noom_kill ");
+    return line && atoi(strchr(line, ' ')) > 0;
 }
 
 int monitor_load_exit(const char *dir, MonitorExit *out, SysError *error)

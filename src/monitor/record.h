@@ -12,3 +12,7 @@ int64_t record_now(void);
 
 /* Writes DIR/exit, whole or not at all. */
 int record_save(int dir, const MonitorExit *record, SysError *error);
+
+/* Has the kernel killed something in the cgroup whose memory.events (v2) or memory.oom_control (v1)
+ * this is? "oom_kill N" is a line of both. */
+bool record_was_oom(const char *path);

@@ -8,11 +8,13 @@
 #include "monitor/remove.h"
 
 #include "base/sys/fd.h"
+#include "network/network.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -134,4 +136,19 @@ bool remove_cgroup(const char *path)
         empty(path, true);
     }
     return false;
+}
+
+void remove_network(const SpecArguments *arguments)
+{
+    const MonitorSpec *spec = &arguments->spec;
+    for (const char *const *p = spec->ports; p && *p && spec->bridge; p++) {
+        NetworkPort port;
+        if (network_port_parse(*p, &port, NULL) == 0)
+            /* the socket stays open: closing it takes long, and our end does it */
+            network_unpublish_begin(spec->bridge, &port, 1, NULL);
+    }
+    for (const char *const *p = arguments->port_fd_texts; p && *p; p++)
+        close(atoi(*p));
+    if (spec->bridge && spec->run_dir)
+        network_address_release(spec->run_dir, spec->bridge, spec->id, NULL);
 }

@@ -2,6 +2,8 @@
 /* Removing what a container leaves. Private to src/monitor. */
 #pragma once
 
+#include "monitor/spec.h"
+
 #include <stdbool.h>
 
 /* Removes the folder and everything beneath: constant memory and two fds, however deep it is;
@@ -9,3 +11,6 @@
 bool remove_tree(const char *path);
 /* Removes a cgroup and those beneath it; waits up to 100 ms for tasks that are about to vanish. */
 bool remove_cgroup(const char *path);
+/* Takes the published ports back, closes their reservations, gives the address back. Microseconds.
+ * */
+void remove_network(const SpecArguments *arguments);

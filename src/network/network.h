@@ -11,7 +11,7 @@
  *     network_address_take()   pool file, flock
  *     network_port_reserve()   one fd per port
  *     … clone …
- *     network_attach()         one send ──────►  network_configure()   lo, eth0, route in one send
+ *     network_attach()         one send ──►   network_configure()   lo, eth0, route in one send
  *     network_publish()        one send
  *
  * and at the end, by the monitor: network_unpublish(), network_address_release(), close the port
