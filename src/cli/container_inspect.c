@@ -6,37 +6,10 @@
 #include "base/spawn.h"
 #include "engine/engine.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-/* Names that are no containers may be images: those the build program knows. */
-static int inspect_images(char *const *names, const char *format, const CliCommon *common,
-                          GError **error)
-{
-    g_autofree char *path = spawn_helper_path("atomic-build", error);
-    if (!path)
-        return 1;
-    g_autoptr(GPtrArray) words = g_ptr_array_new();
-    const char *const fixed[] = {"atomic", "image", "inspect"};
-    for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
-        g_ptr_array_add(words, (char *)fixed[i]);
-    if (common->store) {
-        g_ptr_array_add(words, "--store");
-        g_ptr_array_add(words, common->store);
-    }
-    if (format) {
-        g_ptr_array_add(words, "--format");
-        g_ptr_array_add(words, (char *)format);
-    }
-    for (; *names; names++)
-        g_ptr_array_add(words, *names);
-    g_ptr_array_add(words, NULL);
-    fflush(stdout);
-    execv(path, (char **)words->pdata);
-    error_throw_errno(error, "cannot run '%s'", path);
-    return 1;
-}
 
 static bool print_documents(json_t *documents, const char *format, GError **error)
 {
@@ -52,6 +25,59 @@ static bool print_documents(json_t *documents, const char *format, GError **erro
         printf("%s\n", text);
     }
     return true;
+}
+
+/* What a program printed: an array of documents. */
+static json_t *read_documents(const char *const *argv, GError **error)
+{
+    int ends[2];
+    pid_t pid;
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return error_throw_errno_null(error, "cannot create a pipe");
+    SpawnOptions options = {.stdin_fd = -1, .stdout_fd = ends[1], .stderr_fd = -1};
+    bool started = spawn_start(argv, &options, &pid, error);
+    close(ends[1]);
+    _autofd int from = ends[0];
+    if (!started)
+        return NULL;
+    json_t *documents = json_loadfd(from, 0, NULL);
+    int status = spawn_wait(pid, error);
+    if (status == 0 && documents)
+        return documents;
+    json_decref(documents);
+    if (status >= 0)
+        error_throw(error, ERROR_FAILED, "cannot inspect the image");
+    return NULL;
+}
+
+/* Names that are no containers may be images: those the build program knows. */
+static int inspect_images(char *const *names, const char *format, const CliCommon *common,
+                          GError **error)
+{
+    g_autofree char *path = spawn_helper_path("atomic-build", error);
+    if (!path)
+        return 1;
+    g_autoptr(GPtrArray) words = g_ptr_array_new();
+    g_ptr_array_add(words, path);
+    g_ptr_array_add(words, "image");
+    g_ptr_array_add(words, "inspect");
+    if (common->store) {
+        g_ptr_array_add(words, "--store");
+        g_ptr_array_add(words, common->store);
+    }
+    for (; *names; names++)
+        g_ptr_array_add(words, *names);
+    g_ptr_array_add(words, NULL);
+    if (format) {
+        json_t *documents = read_documents((const char *const *)words->pdata, error);
+        bool good = documents && print_documents(documents, format, error);
+        json_decref(documents);
+        return good ? 0 : 1;
+    }
+    fflush(stdout);
+    execv(path, (char **)words->pdata);
+    error_throw_errno(error, "cannot run '%s'", path);
+    return 1;
 }
 
 int cli_container_inspect(const CliCommand *command, int argc, char **argv, GError **error)

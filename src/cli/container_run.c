@@ -50,6 +50,16 @@ static int start_failed(Engine *engine, EngineContainer *container, int status, 
     return status;
 }
 
+/* What isn't wrong, but not as one may expect. */
+static void warn(const EngineContainer *container)
+{
+    const EngineConfig *config = &container->config;
+    if (container->state.warning)
+        fprintf(stderr, "WARNING: %s\n", container->state.warning);
+    if (config->network == ENGINE_NETWORK_HOST && (config->ports->len || config->publish_all))
+        fprintf(stderr, "WARNING: Published ports are discarded when using host network mode\n");
+}
+
 int cli_container_run(const CliCommand *command, int argc, char **argv, GError **error)
 {
     g_auto(ContainerOptions) options = {0};
@@ -67,6 +77,7 @@ int cli_container_run(const CliCommand *command, int argc, char **argv, GError *
     GError *failed = NULL;
     if (!engine_start(engine, container, foreground ? &attach : NULL, &status, &failed))
         return start_failed(engine, container, status, failed);
+    warn(container);
     if (!foreground) {
         printf("%s\n", container->config.id);
         return 0;

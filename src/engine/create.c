@@ -7,6 +7,7 @@
 #include "engine/create.h"
 
 #include "base/file.h"
+#include "engine/mounts.h"
 #include "engine/name.h"
 #include "engine/parse.h"
 #include "engine/state.h"
@@ -200,31 +201,6 @@ static bool fill_config(const EngineCreateOptions *options, const OciImage *imag
     return config->cap_drop && (!options->hostname || check_hostname(options->hostname, error));
 }
 
-/* --- refused binds ------------------------------------------------------------------------------- */
-
-static bool is_below(const char *path, const char *directory)
-{
-    size_t size = strlen(directory);
-    return strncmp(path, directory, size) == 0 && (path[size] == '/' || path[size] == '\0');
-}
-
-/* Who can write our store or state, or talk to our socket, is the host's root. A directory that holds one of
- * them is refused like the thing itself. */
-static bool check_bind(Engine *engine, Store *store, const EngineBind *bind, GError **error)
-{
-    g_autofree char *real = realpath(bind->source, NULL);
-    const char *ours[] = {engine_root(engine), engine_run(engine), store_path(store)};
-    for (size_t i = 0; i < ARRAY_SIZE(ours); i++) {
-        g_autofree char *resolved = realpath(ours[i], NULL);
-        const char *mine = resolved ? resolved : ours[i];
-        if (real && (is_below(real, mine) || is_below(mine, real) || strcmp(real, "/") == 0))
-            return error_throw(error, ERROR_PERMISSION,
-                               "cannot bind '%s': it holds the state of this engine ('%s')",
-                               bind->source, ours[i]);
-    }
-    return true;
-}
-
 static bool check_binds(Engine *engine, Store *store, EngineConfig *config, GError **error)
 {
     for (guint i = 0; i < config->binds->len; i++) {
@@ -233,7 +209,10 @@ static bool check_binds(Engine *engine, Store *store, EngineConfig *config, GErr
         if (access(bind->source, F_OK) < 0 &&
             !file_ensure_dir_at(AT_FDCWD, bind->source, 0755, error))
             return false;
-        if (!check_bind(engine, store, bind, error))
+        g_autofree char *real = realpath(bind->source, NULL);
+        if (!real)
+            return error_throw_errno(error, "cannot bind '%s'", bind->source);
+        if (!engine_bind_check(engine, store, bind, real, error))
             return false;
     }
     return true;

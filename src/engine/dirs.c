@@ -55,6 +55,11 @@ static bool list_into(GHashTable *ids, const char *base, GError **error)
 {
     g_autofree char *path = g_build_filename(base, "containers", NULL);
     _autodir DIR *dir = opendir(path);
+    if (!dir && errno == EACCES)
+        return error_throw(error, ERROR_PERMISSION,
+                           "cannot list '%s': permission denied\n"
+                           "hint: containers belong to root; try it as root",
+                           path);
     if (!dir)
         return errno == ENOENT || error_throw_errno(error, "cannot list '%s'", path);
     struct dirent *entry;

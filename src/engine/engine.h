@@ -109,6 +109,7 @@ typedef struct {
     int exit_code;   /* 128+n for signal n */
     bool oom_killed;
     char *error;               /* why the last start failed, or NULL */
+    char *warning;             /* about this start, for whoever asked for it; or NULL */
     int64_t started, finished; /* microseconds since 1970; 0 = never */
     char *address;             /* "10.88.0.2", or NULL */
     char *gateway;

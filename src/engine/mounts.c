@@ -6,9 +6,13 @@
  * On a filesystem that can't be idmapped the bind is plain: readable and writable as for a stranger. */
 #include "engine/mounts.h"
 
+#include "base/file.h"
+
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/mount.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -33,10 +37,50 @@ static int open_userns(const EngineBind *bind, const struct stat *source, uint32
     return fd;
 }
 
-static bool open_bind(const EngineBind *bind, uint32_t id_base, RuntimeBind *out, GError **error)
+static bool is_below(const char *path, const char *directory)
 {
-    _autofd int tree = (int)syscall(SYS_open_tree, AT_FDCWD, bind->source,
-                                    OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+    size_t size = strlen(directory);
+    return strncmp(path, directory, size) == 0 && (path[size] == '/' || path[size] == '\0');
+}
+
+bool engine_bind_check(Engine *engine, Store *store, const EngineBind *bind, const char *path,
+                       GError **error)
+{
+    const char *ours[] = {engine_root(engine), engine_run(engine), store_path(store)};
+    for (size_t i = 0; i < ARRAY_SIZE(ours); i++) {
+        g_autofree char *resolved = realpath(ours[i], NULL);
+        const char *mine = resolved ? resolved : ours[i];
+        if (is_below(path, mine) || is_below(mine, path) || strcmp(path, "/") == 0)
+            return error_throw(error, ERROR_PERMISSION,
+                               "cannot bind '%s': it holds the state of this engine ('%s')",
+                               bind->source, ours[i]);
+    }
+    return true;
+}
+
+/* Checked again at every start, on what was opened: a link may point elsewhere since the create. */
+static int open_source(Engine *engine, Store *store, const EngineBind *bind, GError **error)
+{
+    _autofd int fd = open(bind->source, O_PATH | O_CLOEXEC);
+    if (fd < 0)
+        return error_throw_errno_fd(error, "cannot bind '%s'", bind->source);
+    char link[64];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    g_autofree char *path = file_readlink_at(AT_FDCWD, link, error);
+    if (!path || !engine_bind_check(engine, store, bind, path, error))
+        return -1;
+    return fd_steal(&fd);
+}
+
+static bool open_bind(Engine *engine, Store *store, const EngineBind *bind, uint32_t id_base,
+                      RuntimeBind *out, GError **error)
+{
+    _autofd int source = open_source(engine, store, bind, error);
+    if (source < 0)
+        return false;
+    _autofd int tree =
+        (int)syscall(SYS_open_tree, source, "",
+                     OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
     struct stat st;
     if (tree < 0 || fstat(tree, &st) < 0)
         return error_throw_errno(error, "cannot bind '%s'", bind->source);
@@ -61,11 +105,11 @@ static bool open_bind(const EngineBind *bind, uint32_t id_base, RuntimeBind *out
     return true;
 }
 
-bool engine_binds_open(const EngineConfig *config, uint32_t id_base, RuntimeBind *out,
-                       GError **error)
+bool engine_binds_open(Engine *engine, Store *store, const EngineConfig *config, uint32_t id_base,
+                       RuntimeBind *out, GError **error)
 {
     for (guint i = 0; i < config->binds->len; i++)
-        if (!open_bind(config->binds->pdata[i], id_base, &out[i], error))
+        if (!open_bind(engine, store, config->binds->pdata[i], id_base, &out[i], error))
             return false;
     return true;
 }

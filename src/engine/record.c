@@ -283,6 +283,7 @@ json_t *engine_state_to_json(const EngineState *state)
     put(&w, "exit_code", json_integer(state->exit_code));
     put(&w, "oom_killed", json_boolean(state->oom_killed));
     put_string(&w, "error", state->error);
+    put_string(&w, "warning", state->warning);
     put(&w, "started", json_integer(state->started));
     put(&w, "finished", json_integer(state->finished));
     put_string(&w, "address", state->address);
@@ -313,6 +314,7 @@ bool engine_state_from_json(json_t *json, EngineState *state, GError **error)
     state->exit_code = (int)get_integer(&r, "exit_code");
     state->oom_killed = get_flag(&r, "oom_killed");
     state->error = get_optional(&r, "error");
+    state->warning = get_optional(&r, "warning");
     state->started = get_integer(&r, "started");
     state->finished = get_integer(&r, "finished");
     state->address = get_optional(&r, "address");
@@ -376,6 +378,7 @@ void engine_state_clear(EngineState *state)
 {
     g_free(state->boot_id);
     g_free(state->error);
+    g_free(state->warning);
     g_free(state->address);
     g_free(state->gateway);
     g_clear_pointer(&state->ports, g_ptr_array_unref);

@@ -198,7 +198,7 @@ static const char **join_command(const EngineConfig *config)
     return (const char **)g_ptr_array_free(argv, FALSE);
 }
 
-static bool run_command(Starter *s, int *out_status, GError **error)
+static bool run_command(Starter *s, Store *store, int *out_status, GError **error)
 {
     const EngineConfig *config = &s->container->config;
     SandboxUser user = {0};
@@ -216,8 +216,9 @@ static bool run_command(Starter *s, int *out_status, GError **error)
     command.groups = user.groups;
     command.n_groups = user.n_groups;
     command.caps = engine_process_caps(config);
-    bool good = make_streams(s, &command, error) &&
-                engine_binds_open(config, sandbox_id_base(s->sandbox), s->binds, error);
+    bool good =
+        make_streams(s, &command, error) &&
+        engine_binds_open(s->engine, store, config, sandbox_id_base(s->sandbox), s->binds, error);
     if (good && !sandbox_start(s->sandbox, &command, &s->process, error)) {
         *out_status = s->process.failed_status;
         good = false;
@@ -283,7 +284,7 @@ static bool prepare_and_run(Starter *s, int *out_status, GError **error)
     options.limits.pids = (uint64_t)config->pids_limit;
     set_network(s, &options);
     s->sandbox = sandbox_prepare(&options, error);
-    return s->sandbox && run_command(s, out_status, error);
+    return s->sandbox && run_command(s, store, out_status, error);
 }
 
 /* --- the record -------------------------------------------------------------------------------------- */
@@ -320,6 +321,7 @@ static bool record_start(const Starter *s, GError **error)
         state.address = g_strdup(s->address_text);
         state.gateway = g_strdup(inet_ntop(AF_INET, &s->network.gateway, gateway, sizeof gateway));
         state.prefix_length = s->network.prefix;
+        state.warning = *s->network.hint ? g_strdup(s->network.hint) : NULL;
         record_ports(s, &state);
     }
     bool good = engine_state_save(s->dirs, &state, error);
