@@ -10,6 +10,6 @@
     demo=$(sed -nE "
         s/^show ['\"](.*)['\"]\$/\1/p
         s/^echo '(.*)' >>\"\\\$work\/commands\"\$/\1/p
-        s/^typed=\('(.*)'\)\$/\1/p" demo/run | sed "s/' '/\n/g; s/ | head -5\$//; s#\\\$ref#$ref#")
+        s/^typed=\('(.*)'\)\$/\1/p" demo/run | sed "s/' '/\n/g; s#\\\$ref#$ref#")
     diff <(echo "$transcript") <(echo "$demo")
 }
