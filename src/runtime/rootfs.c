@@ -29,7 +29,12 @@ static int open_inside(int root_fd, const char *path, int flags)
 {
     struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC),
                            .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
-    return (int)syscall(SYS_openat2, root_fd, *path ? path : ".", &how, sizeof how);
+    int fd;
+    /* EAGAIN: something was renamed or mounted anywhere on the machine while a ".." was walked; openat2(2) says try again */
+    do
+        fd = (int)syscall(SYS_openat2, root_fd, *path ? path : ".", &how, sizeof how);
+    while (fd < 0 && errno == EAGAIN);
+    return fd;
 }
 
 /* mkdir -p inside, or the last component as an empty file. */

@@ -18,7 +18,11 @@ static char **read_lines(int root_fd, const char *path, GError **error)
 {
     struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
                            .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
-    _autofd int fd = (int)syscall(SYS_openat2, root_fd, path, &how, sizeof how);
+    _autofd int fd = -1;
+    /* EAGAIN: something was renamed or mounted while a ".." was walked (openat2(2)) */
+    do
+        fd = (int)syscall(SYS_openat2, root_fd, path, &how, sizeof how);
+    while (fd < 0 && errno == EAGAIN);
     if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
         return g_new0(char *, 1);
     if (fd < 0)
