@@ -7,7 +7,8 @@
  *     images/refs/NAME       -> ../[../…]DIGEST
  *     streams/ID             -> ../objects/XX/REST      a split stream ("oci-layer-sha256:…", "ostree-commit-…")
  *     streams/refs/NAME      -> ../[../…]ID
- *     staging/BOOTID-TXN/    objects being written; nothing refers to them
+ *     staging/BOOTID-KEY/    objects being written; nothing refers to them. Also `roots` (what its writer counts
+ *                            on), `journal`
  *     lock                   flock: shared per written batch, exclusive per sweep slice; holder inside
  *
  * Names under refs/ are the roots of garbage collection, and are made before the thing is used. A name may
@@ -53,7 +54,9 @@ bool store_object_size(Store *store, const Digest *object, uint64_t *out_size, G
 typedef struct StoreTxn StoreTxn;
 
 /* `key` names what is written ("pull-origin-REF", or NULL): a later transaction with the same key in the
- * same boot takes over what a killed one staged. */
+ * same boot takes over what a killed one staged. ERROR_BUSY while another process has the key. What a transaction
+ * put or found present is not swept while it lives, so name it (link, ref) before freeing the transaction.
+ * From the first put or has of a batch to its flush the store's lock is held, shared. */
 StoreTxn *store_txn_begin(Store *store, const char *key, GError **error);
 /* Makes everything put so far durable and present in objects/. May be called several times: batches. */
 bool store_txn_flush(StoreTxn *txn, GError **error);
@@ -215,6 +218,9 @@ typedef struct {
     uint64_t objects, bytes; /* removed (or would be) */
     uint64_t kept_objects, kept_bytes;
 } StoreGcResult;
+/* Removes what no ref reaches and no living transaction counts on. Takes the lock exclusively, a slice at a time:
+ * the caller must have no unflushed transaction of its own (ERROR_BUSY after a minute). ERROR_CORRUPT, and nothing
+ * more is removed, when a named stream or image can't be read, since nobody knows what it needs. */
 bool store_gc(Store *store, bool dry_run, StoreGcResult *out_result, GError **error);
 
 typedef struct {
