@@ -295,7 +295,7 @@ static void test_clients(Run *run, gconstpointer data)
 
 static void test_bad_clients(Run *run, gconstpointer data)
 {
-    start(run, "sleep 100");
+    start(run, "exec sleep 100");
     static const char *const packets[] = {"", "x", "\1no hello", "\6\1\1", "\5\1", "\7", "\12"};
     for (size_t i = 0; i < G_N_ELEMENTS(packets); i++) {
         int fd = connect_to(run, WANT_ALL);
@@ -738,7 +738,7 @@ static void test_no_log(Run *run, gconstpointer data)
     run->monitor = fork();
     if (run->monitor == 0) {
         run->spec.ready_fd = ready[1];
-        become_monitor(run, "sleep 100");
+        become_monitor(run, "exec sleep 100");
     }
     close(ready[1]);
     sys_fd_closep(&run->listen);
