@@ -341,7 +341,7 @@ EngineContainer *engine_create(Engine *engine, const EngineCreateOptions *option
     config->id = engine_id_new();
     config->hostname = options->hostname ? g_strdup(options->hostname)
                                          : g_strndup(config->id, ENGINE_SHORT_ID_LENGTH);
-    engine_sweep_fleeting(engine);
+    engine_sweep(engine);
     g_auto(EngineDirs) dirs = {0};
     engine_dirs_init(&dirs, engine, config->id, config->auto_remove);
     if (!engine_dirs_create(&dirs, error) || !take_name(engine, options->name, config, error) ||

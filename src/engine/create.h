@@ -7,5 +7,5 @@
 /* Removes name, record, layer, logs and ref; what isn't there is fine. `name` may be NULL. */
 void engine_container_discard(Engine *engine, const EngineDirs *dirs, const char *name);
 
-/* Once per boot: layers and refs of fleeting containers that a reboot or a kill left behind. */
-void engine_sweep_fleeting(Engine *engine);
+/* Once per boot: what a machine that went down left of containers that no record tells of. */
+void engine_sweep(Engine *engine);

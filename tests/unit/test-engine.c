@@ -6,6 +6,7 @@
 #include "cli/docker_args.h"
 #include "cli/format.h"
 #include "cli/template.h"
+#include "engine/create.h"
 #include "engine/name.h"
 #include "engine/parse.h"
 #include "engine/state.h"
@@ -425,6 +426,28 @@ static void test_state(Fixture *f, const void *data)
     engine_state_clear(&state);
 }
 
+static void test_sweep(Fixture *f, const void *data)
+{
+    GError *error = NULL;
+    make_container(f, ID_A, "one", false);
+    make_container(f, ID_B, "two", true);
+    g_auto(EngineDirs) whole = {0}, fleeting = {0}, half = {0};
+    engine_dirs_init(&whole, f->engine, ID_A, false);
+    engine_dirs_init(&fleeting, f->engine, ID_B, true);
+    engine_dirs_init(&half, f->engine, ID_B, false);
+    /* the machine went down: nothing is left below the run directory, one container was being made */
+    g_assert_true(file_ensure_dir_at(AT_FDCWD, half.keep, 0700, &error));
+    g_assert_true(file_remove_all_at(AT_FDCWD, engine_run(f->engine), &error));
+    engine_sweep(f->engine);
+    g_assert_cmpint(access(whole.config, F_OK), ==, 0);
+    g_assert_cmpint(access(fleeting.keep, F_OK), ==, -1);
+    g_assert_cmpint(access(half.keep, F_OK), ==, -1);
+    /* once per boot */
+    g_assert_true(file_ensure_dir_at(AT_FDCWD, fleeting.keep, 0700, &error));
+    engine_sweep(f->engine);
+    g_assert_cmpint(access(fleeting.keep, F_OK), ==, 0);
+}
+
 static void test_inspect(Fixture *f, const void *data)
 {
     GError *error = NULL;
@@ -598,6 +621,7 @@ int main(int argc, char **argv)
     g_test_add("/engine/find", Fixture, NULL, set_up, test_find, tear_down);
     g_test_add("/engine/name-taken", Fixture, NULL, set_up, test_name_taken, tear_down);
     g_test_add("/engine/state", Fixture, NULL, set_up, test_state, tear_down);
+    g_test_add("/engine/sweep", Fixture, NULL, set_up, test_sweep, tear_down);
     g_test_add("/engine/inspect", Fixture, NULL, set_up, test_inspect, tear_down);
     g_test_add_func("/cli/durations", test_durations);
     g_test_add_func("/cli/row", test_row);
