@@ -85,7 +85,7 @@ bool cli_parse(const CliCommand *command, const GOptionEntry *entries, CliCommon
                char ***argv, int least, int most, bool strict_order, GError **error)
 {
     g_autofree char *parameters = g_strdup_printf("- %s", command->summary);
-    g_autofree char *name = g_strdup_printf("atomic%s%s %s %s", *command->group ? " " : "",
+    g_autofree char *name = g_strdup_printf("%s%s%s %s %s", called, *command->group ? " " : "",
                                             command->group, command->name, command->usage);
     g_autoptr(GOptionContext) context = g_option_context_new(parameters);
     const GOptionEntry shared[] = {
@@ -118,7 +118,7 @@ bool cli_parse(const CliCommand *command, const GOptionEntry *entries, CliCommon
         *argc = (int)g_strv_length(*argv);
     }
     if (!g_option_context_parse(context, argc, argv, error))
-        return error_prefix(error, "atomic %s%s%s", command->group, *command->group ? " " : "",
+        return error_prefix(error, "%s%s%s", command->group, *command->group ? " " : "",
                             command->name);
     if (!common->sysroot)
         common->sysroot = g_strdup(g_getenv("ATOMIC_SYSROOT"));

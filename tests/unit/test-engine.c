@@ -219,6 +219,7 @@ static void set_up(Fixture *f, const void *data)
     g_autofree char *run = g_build_filename(f->base, "run", NULL);
     g_setenv("ATOMIC_ROOT", root, TRUE);
     g_setenv("ATOMIC_RUN", run, TRUE);
+    g_setenv("ATOMIC_STORE", f->base, TRUE);
     f->engine = engine_new(NULL);
 }
 
