@@ -28,6 +28,12 @@ int engine_parse_signal(const char *text, GError **error)
         if (name && strcmp(name, bare) == 0)
             return signal;
     }
+    /* systemd in a container wants SIGRTMIN+3 */
+    bool up = g_str_has_prefix(bare, "RTMIN+");
+    guint64 most = (guint64)(SIGRTMAX - SIGRTMIN);
+    if ((up || g_str_has_prefix(bare, "RTMAX-")) &&
+        g_ascii_string_to_unsigned(bare + strlen("RTMIN+"), 10, 0, most, &number, NULL))
+        return up ? SIGRTMIN + (int)number : SIGRTMAX - (int)number;
     return error_throw_fd(error, ERROR_INVALID, "invalid signal: '%s'", text);
 }
 

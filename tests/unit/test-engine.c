@@ -11,6 +11,7 @@
 #include "engine/parse.h"
 #include "engine/state.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -153,6 +154,10 @@ static void test_words(void)
     g_assert_cmpint(engine_parse_signal("TERM", &error), ==, 15);
     g_assert_cmpint(engine_parse_signal("sigkill", &error), ==, 9);
     g_assert_cmpint(engine_parse_signal("10", &error), ==, 10);
+    g_assert_cmpint(engine_parse_signal("SIGRTMIN+3", &error), ==, SIGRTMIN + 3);
+    g_assert_cmpint(engine_parse_signal("RTMAX-1", &error), ==, SIGRTMAX - 1);
+    g_assert_cmpint(engine_parse_signal("RTMIN+99", &error), ==, -1);
+    assert_failed(&error, ERROR_INVALID, "invalid signal: 'RTMIN+99'");
     g_assert_cmpint(engine_parse_signal("0", &error), ==, -1);
     assert_failed(&error, ERROR_INVALID, "invalid signal: '0'");
     g_assert_cmpint(engine_parse_signal("NONSENSE", &error), ==, -1);
