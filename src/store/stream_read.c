@@ -159,6 +159,8 @@ const Digest *store_stream_object(const StoreStream *stream, size_t index)
 
 static bool parse_refs(StoreStream *stream, const char *text, size_t size, GError **error)
 {
+    if (size == 0) /* text may be NULL then */
+        return true;
     for (const char *at = text, *end = text + size; at < end;) {
         const char *nul = memchr(at, '\0', (size_t)(end - at));
         char *colon = NULL;

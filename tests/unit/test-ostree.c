@@ -337,7 +337,7 @@ static void test_mutations(void)
         Digest root, meta;
         if (!commit || !commit_root(commit, &root, &meta, NULL))
             continue;
-        g_autoptr(Tree) tree = commit_data_tree(commit_data_find, data, &root, &meta, NULL);
+        tree_free(commit_data_tree(commit_data_find, data, &root, &meta, NULL));
     }
 }
 
