@@ -2,9 +2,9 @@
 #include "cli/compose_verbs.h"
 
 #include "base/cancel.h"
+#include "cli/document.h"
 #include "compose/compose.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 
 typedef struct {
@@ -27,7 +27,8 @@ static char *default_cache_dir(void)
     return g_build_filename(root && *root ? root : "/var/lib/atomic", "cache", "deb", NULL);
 }
 
-static void print_json(const Treefile *treefile, const ComposeResult *result, bool dry_run)
+static bool print_json(const Treefile *treefile, const ComposeResult *result, bool dry_run,
+                       GError **error)
 {
     json_t *packages = json_array();
     for (unsigned i = 0; i < result->packages->len; i++) {
@@ -37,13 +38,10 @@ static void print_json(const Treefile *treefile, const ComposeResult *result, bo
                                         package->version, "arch", package->arch, "size",
                                         (json_int_t)package->size));
     }
-    json_t *document =
-        json_pack("{s:s, s:s, s:s?, s:s?, s:b, s:o}", "schema", "atomic.compose.tree/1", "ref",
-                  treefile->ref, "commit", result->checksum, "version", result->version, "changed",
-                  !dry_run && !result->unchanged, "packages", packages);
-    json_dumpf(document, stdout, JSON_INDENT(2));
-    printf("\n");
-    json_decref(document);
+    json_t *document = json_pack("{s:s, s:s?, s:s?, s:b, s:o}", "ref", treefile->ref, "commit",
+                                 result->checksum, "version", result->version, "changed",
+                                 !dry_run && !result->unchanged, "packages", packages);
+    return cli_print_document("atomic.compose.tree/1", document, error);
 }
 
 static void print_packages(const ComposeResult *result)
@@ -121,11 +119,12 @@ int cli_compose_tree(const CliCommand *command, int argc, char **argv, GError **
     g_auto(ComposeResult) result = {0};
     if (!compose_tree(treefile, &compose, &result, error))
         return 1;
-    if (common.json)
-        print_json(treefile, &result, options.dry_run);
-    else if (options.dry_run)
-        print_packages(&result);
-    if (options.dry_run)
+    if (common.json && !print_json(treefile, &result, options.dry_run, error))
+        return 1;
+    if (options.dry_run) {
+        if (!common.json)
+            print_packages(&result);
         return 0;
+    }
     return common.json ? (result.unchanged ? CLI_NOTHING_TO_DO : 0) : report(treefile, &result);
 }

@@ -3,6 +3,7 @@
 #include "cli/columns.h"
 #include "cli/container_row.h"
 #include "cli/container_verbs.h"
+#include "cli/document.h"
 #include "cli/template.h"
 
 #include <stdlib.h>
@@ -113,7 +114,7 @@ static json_t *row_document(const ContainerRow *row, const EngineContainer *cont
                      engine_status_name(container->state.status));
 }
 
-static void print_json(const GPtrArray *list, int64_t now)
+static bool print_json(const GPtrArray *list, int64_t now, GError **error)
 {
     json_t *rows = json_array();
     for (guint i = 0; i < list->len; i++) {
@@ -121,10 +122,7 @@ static void print_json(const GPtrArray *list, int64_t now)
         container_row_fill(&row, list->pdata[i], now, true);
         json_array_append_new(rows, row_document(&row, list->pdata[i]));
     }
-    json_t *document = json_pack("{s:s, s:o}", "schema", "atomic/containers", "containers", rows);
-    json_dumpf(document, stdout, JSON_INDENT(2));
-    printf("\n");
-    json_decref(document);
+    return cli_print_document("atomic.containers/1", json_pack("{s:o}", "containers", rows), error);
 }
 
 static bool print_rows(const PsOptions *options, const GPtrArray *list, int64_t now,
@@ -184,7 +182,7 @@ static bool print_list(const PsOptions *options, const GPtrArray *list, GError *
     int64_t now = g_get_real_time();
     const char *format = options->format;
     if (options->common.json)
-        return print_json(list, now), true;
+        return print_json(list, now, error);
     if (options->quiet)
         return print_rows(options, list, now, "{{.ID}}", error);
     if (!format || strcmp(format, "table") == 0)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "cli/host_json.h"
 
-#include <jansson.h>
+#include "cli/document.h"
+
 #include <stdio.h>
 
 /* `from`: the old packages in the same order, or NULL. */
@@ -30,18 +31,14 @@ static json_t *diff_json(GVariant *old, GVariant *new)
                      packages_json(diff->added, NULL));
 }
 
-void host_print_check_json(const OstreePullResult *pulled, const char *refspec, bool available,
-                           GVariant *old)
+bool host_print_check_json(const OstreePullResult *pulled, const char *refspec, bool available,
+                           GVariant *old, GError **error)
 {
     g_autofree char *version = ostree_commit_version(pulled->commit);
-    json_t *document =
-        json_pack("{ss sb ss ss ss* sI}", "schema", "atomic/upgrade-check", "available", available,
-                  "commit", pulled->checksum, "refspec", refspec, "version", version, "timestamp",
-                  (json_int_t)ostree_commit_timestamp(pulled->commit));
-    if (available && old)
+    json_t *document = json_pack("{sb ss ss ss* sI}", "available", available, "commit",
+                                 pulled->checksum, "refspec", refspec, "version", version,
+                                 "timestamp", (json_int_t)ostree_commit_timestamp(pulled->commit));
+    if (document && available && old)
         json_object_set_new(document, "packages", diff_json(old, pulled->commit));
-    char *text = json_dumps(document, JSON_INDENT(2));
-    puts(text);
-    free(text);
-    json_decref(document);
+    return cli_print_document("atomic.upgrade-check/1", document, error);
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* `atomic status`: the columns of 2014. Reads key files and boot entries only: no store, no lock. */
+#include "cli/document.h"
 #include "cli/format.h"
 #include "cli/host_verbs.h"
 #include "host/host.h"
 
-#include <jansson.h>
 #include <string.h>
 
 enum {
@@ -40,14 +40,9 @@ static bool print_json(Host *host, GError **error)
             return error_throw(error, ERROR_INVALID, "a deployment's text is not UTF-8");
         }
     }
-    json_t *document =
-        json_pack("{ss ss sb so}", "schema", "atomic/status", "sysroot", host_path(host), "running",
-                  host_is_running(host), "deployments", list);
-    char *text = json_dumps(document, JSON_INDENT(2));
-    puts(text);
-    free(text);
-    json_decref(document);
-    return true;
+    json_t *document = json_pack("{ss sb so}", "sysroot", host_path(host), "running",
+                                 host_is_running(host), "deployments", list);
+    return cli_print_document("atomic.status/1", document, error);
 }
 
 /* Left-aligned, the last one as long as it is. */

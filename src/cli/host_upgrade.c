@@ -82,8 +82,8 @@ static int preview(const CliCommon *common, GError **error)
         return 1;
     bool available = strcmp(pulled.checksum, host_default(host)->commit) != 0;
     g_autoptr(GVariant) old = ostree_load_commit(store, from->commit, NULL);
-    if (common->json)
-        host_print_check_json(&pulled, from->origin, available, old);
+    if (common->json && !host_print_check_json(&pulled, from->origin, available, old, error))
+        return 1;
     if (!available)
         return common->json ? CLI_NOTHING_TO_DO : nothing_new(true);
     if (!common->json)

@@ -2,9 +2,9 @@
 #include "cli/image_verbs.h"
 
 #include "cli/columns.h"
+#include "cli/document.h"
 #include "cli/image_open.h"
 
-#include <jansson.h>
 #include <string.h>
 
 enum { CREATED_BY_WIDTH = 45 };
@@ -56,7 +56,7 @@ static void print_table(const OciImage *image, const uint64_t *sizes, bool whole
     columns_print(columns, stdout);
 }
 
-static void print_json(const OciImage *image, const uint64_t *sizes)
+static bool print_json(const OciImage *image, const uint64_t *sizes, GError **error)
 {
     json_t *list = json_array();
     const GPtrArray *history = image->config->history;
@@ -67,10 +67,8 @@ static void print_json(const OciImage *image, const uint64_t *sizes)
                             "created_by", entry->created_by ? entry->created_by : "", "size",
                             (json_int_t)sizes[i], "empty_layer", entry->empty_layer));
     }
-    json_t *root = json_pack("{s:i, s:s, s:o}", "schema", 1, "id", image->id, "history", list);
-    json_dumpf(root, stdout, JSON_INDENT(2));
-    putchar('\n');
-    json_decref(root);
+    return cli_print_document("atomic.image.history/1",
+                              json_pack("{s:s, s:o}", "id", image->id, "history", list), error);
 }
 
 int cli_image_history(const CliCommand *command, int argc, char **argv, GError **error)
@@ -89,8 +87,7 @@ int cli_image_history(const CliCommand *command, int argc, char **argv, GError *
     if (!sizes)
         return -1;
     if (common.json)
-        print_json(image, sizes);
-    else
-        print_table(image, sizes, no_trunc);
+        return print_json(image, sizes, error) ? 0 : -1;
+    print_table(image, sizes, no_trunc);
     return 0;
 }

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "cli/image_verbs.h"
 
+#include "cli/document.h"
 #include "cli/image_open.h"
-
-#include <jansson.h>
 
 /* Docker's form: always an array. With --json (the house's form) it stands under "images". */
 int cli_image_inspect(const CliCommand *command, int argc, char **argv, GError **error)
@@ -19,11 +18,15 @@ int cli_image_inspect(const CliCommand *command, int argc, char **argv, GError *
         json_t *object = image ? oci_image_inspect(store, image, error) : NULL;
         good = object && json_array_append_new(array, object) == 0;
     }
-    json_t *root = common.json ? json_pack("{s:i, s:o}", "schema", 1, "images", array) : array;
+    if (good && common.json)
+        return cli_print_document("atomic.image.inspect/1", json_pack("{s:o}", "images", array),
+                                  error)
+                   ? 0
+                   : -1;
     if (good) {
-        json_dumpf(root, stdout, JSON_INDENT(4));
+        json_dumpf(array, stdout, JSON_INDENT(4));
         putchar('\n');
     }
-    json_decref(root);
+    json_decref(array);
     return good ? 0 : -1;
 }

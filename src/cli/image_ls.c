@@ -2,9 +2,9 @@
 #include "cli/image_verbs.h"
 
 #include "cli/columns.h"
+#include "cli/document.h"
 #include "cli/image_open.h"
 
-#include <jansson.h>
 #include <string.h>
 
 typedef struct {
@@ -76,11 +76,11 @@ static json_t *describe(Store *store, const OciImage *image, GError **error)
     json_t *names = json_array(), *labels = json_object();
     for (char **name = image->names; *name; name++)
         json_array_append_new(names, json_string(*name));
-    GHashTableIter iter;
-    void *key, *value;
-    g_hash_table_iter_init(&iter, image->config->labels);
-    while (g_hash_table_iter_next(&iter, &key, &value))
-        json_object_set_new(labels, key, json_string(value));
+    g_autoptr(GList) keys = g_hash_table_get_keys(image->config->labels);
+    keys = g_list_sort(keys, (GCompareFunc)strcmp);
+    for (GList *key = keys; key; key = key->next)
+        json_object_set_new(labels, key->data,
+                            json_string(g_hash_table_lookup(image->config->labels, key->data)));
     return json_pack("{s:s, s:o, s:s, s:I, s:o}", "id", image->id, "names", names, "created",
                      image->config->created, "size", (json_int_t)bytes, "labels", labels);
 }
@@ -98,11 +98,7 @@ static bool print_json(Store *store, const List *list, const GPtrArray *images, 
         }
         json_array_append_new(array, object);
     }
-    json_t *root = json_pack("{s:i, s:o}", "schema", 1, "images", array);
-    json_dumpf(root, stdout, JSON_INDENT(2) | JSON_SORT_KEYS);
-    putchar('\n');
-    json_decref(root);
-    return true;
+    return cli_print_document("atomic.images/1", json_pack("{s:o}", "images", array), error);
 }
 
 static void print_ids(const List *list, const GPtrArray *images)

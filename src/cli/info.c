@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* info, version */
 #include "cli/container_verbs.h"
+#include "cli/document.h"
 #include "cli/format.h"
 
 #include "engine/engine.h"
@@ -74,16 +75,15 @@ static void print_text(const Engine *engine, const char *store, const EngineInfo
            engine_root(engine));
 }
 
-static void print_json(const Engine *engine, const char *store, const EngineInfo *info,
-                       const Machine *machine)
+static bool print_json(const Engine *engine, const char *store, const EngineInfo *info,
+                       const Machine *machine, GError **error)
 {
     const StoreUsage *usage = &info->usage;
     json_t *document = json_pack(
-        "{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}",
-        "schema", "atomic/info", "version", ATOMIC_VERSION, "store", store, "containers",
-        (int)info->containers, "running", (int)info->running, "created", (int)info->created,
-        "exited", (int)info->exited, "images", (int)info->images, "objects",
-        (json_int_t)usage->objects, "data_bytes",
+        "{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "version",
+        ATOMIC_VERSION, "store", store, "containers", (int)info->containers, "running",
+        (int)info->running, "created", (int)info->created, "exited", (int)info->exited, "images",
+        (int)info->images, "objects", (json_int_t)usage->objects, "data_bytes",
         (json_int_t)(usage->object_bytes - usage->metadata_bytes), "metadata_bytes",
         (json_int_t)usage->metadata_bytes, "total_bytes", (json_int_t)usage->fs_total,
         "available_bytes", (json_int_t)usage->fs_available, "image_bytes",
@@ -96,9 +96,7 @@ static void print_json(const Engine *engine, const char *store, const EngineInfo
                              "name", machine->system.nodename, "root", engine_root(engine));
     json_object_update(document, host);
     json_decref(host);
-    json_dumpf(document, stdout, JSON_INDENT(2));
-    printf("\n");
-    json_decref(document);
+    return cli_print_document("atomic.info/1", document, error);
 }
 
 int cli_info(const CliCommand *command, int argc, char **argv, GError **error)
@@ -114,9 +112,8 @@ int cli_info(const CliCommand *command, int argc, char **argv, GError **error)
     g_auto(Machine) machine = {0};
     machine_read(&machine);
     if (common.json)
-        print_json(engine, store_path(store), &info, &machine);
-    else
-        print_text(engine, store_path(store), &info, &machine);
+        return print_json(engine, store_path(store), &info, &machine, error) ? 0 : 1;
+    print_text(engine, store_path(store), &info, &machine);
     return 0;
 }
 
@@ -128,13 +125,9 @@ int cli_version(const CliCommand *command, int argc, char **argv, GError **error
     struct utsname system;
     uname(&system);
     if (common.json) {
-        json_t *document =
-            json_pack("{s:s, s:s, s:s, s:s}", "schema", "atomic/version", "version", ATOMIC_VERSION,
-                      "kernel", system.release, "architecture", system.machine);
-        json_dumpf(document, stdout, JSON_INDENT(2));
-        printf("\n");
-        json_decref(document);
-        return 0;
+        json_t *document = json_pack("{s:s, s:s, s:s}", "version", ATOMIC_VERSION, "kernel",
+                                     system.release, "architecture", system.machine);
+        return cli_print_document("atomic.version/1", document, error) ? 0 : 1;
     }
     printf("Version:        %s\nOS/Arch:        linux/%s\nKernel Version: %s\n", ATOMIC_VERSION,
            system.machine, system.release);

@@ -3,9 +3,8 @@
 #include "cli/store_verbs.h"
 
 #include "base/cancel.h"
+#include "cli/document.h"
 #include "cli/format.h"
-
-#include <jansson.h>
 
 char *cli_store_path(const CliCommon *common)
 {
@@ -43,13 +42,6 @@ int cli_store_init(const CliCommand *command, int argc, char **argv, GError **er
     return 0;
 }
 
-static void print_json(json_t *document)
-{
-    json_dumpf(document, stdout, JSON_INDENT(2));
-    printf("\n");
-    json_decref(document);
-}
-
 int cli_store_gc(const CliCommand *command, int argc, char **argv, GError **error)
 {
     gboolean dry_run = false;
@@ -66,12 +58,11 @@ int cli_store_gc(const CliCommand *command, int argc, char **argv, GError **erro
     if (!store || !store_gc(store, dry_run, &result, error))
         return 1;
     if (common.json) {
-        print_json(json_pack("{s:s, s:b, s:I, s:I, s:I, s:I}", "schema", "atomic.store.gc/1",
-                             "dry_run", dry_run, "objects", (json_int_t)result.objects, "bytes",
-                             (json_int_t)result.bytes, "kept_objects",
-                             (json_int_t)result.kept_objects, "kept_bytes",
-                             (json_int_t)result.kept_bytes));
-        return 0;
+        json_t *document =
+            json_pack("{s:b, s:I, s:I, s:I, s:I}", "dry_run", dry_run, "objects",
+                      (json_int_t)result.objects, "bytes", (json_int_t)result.bytes, "kept_objects",
+                      (json_int_t)result.kept_objects, "kept_bytes", (json_int_t)result.kept_bytes);
+        return cli_print_document("atomic.store.gc/1", document, error) ? 0 : 1;
     }
     g_autofree char *freed = format_bytes(result.bytes);
     g_autofree char *kept = format_bytes(result.kept_bytes);
@@ -108,13 +99,15 @@ int cli_store_fsck(const CliCommand *command, int argc, char **argv, GError **er
         json_decref(report.problems);
         return 1;
     }
-    if (common.json)
-        print_json(json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "schema", "atomic.store.fsck/1",
-                             "objects", (json_int_t)result.objects, "bytes",
-                             (json_int_t)result.bytes, "images", (json_int_t)result.images,
-                             "streams", (json_int_t)result.streams, "refs", (json_int_t)result.refs,
-                             "problems", report.problems));
-    else if (!common.quiet)
+    if (common.json) {
+        json_t *document =
+            json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "objects", (json_int_t)result.objects,
+                      "bytes", (json_int_t)result.bytes, "images", (json_int_t)result.images,
+                      "streams", (json_int_t)result.streams, "refs", (json_int_t)result.refs,
+                      "problems", report.problems);
+        if (!cli_print_document("atomic.store.fsck/1", document, error))
+            return 1;
+    } else if (!common.quiet)
         fprintf(stderr,
                 "%" G_GUINT64_FORMAT " objects, %" G_GUINT64_FORMAT " images, %" G_GUINT64_FORMAT
                 " streams, %" G_GUINT64_FORMAT " refs: %" G_GUINT64_FORMAT " problems\n",

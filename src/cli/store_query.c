@@ -2,7 +2,8 @@
 /* `atomic store ls` and `cat`. */
 #include "cli/store_verbs.h"
 
-#include <jansson.h>
+#include "cli/document.h"
+
 #include <string.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -10,13 +11,6 @@
 static int compare_strings(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-static void print_json(json_t *document)
-{
-    json_dumpf(document, stdout, JSON_INDENT(2));
-    printf("\n");
-    json_decref(document);
 }
 
 /* A field that must be text: names that are not UTF-8 come as base64 under another key. */
@@ -52,11 +46,10 @@ static bool list_images(Store *store, bool json, GError **error)
         set_text(image, "name", names[i]);
         json_array_append_new(images, image);
     }
-    json_t *document = json_pack("{s:s, s:o}", "schema", "atomic.store.images/1", "images", images);
+    json_t *document = json_pack("{s:o}", "images", images);
     if (json)
-        print_json(document);
-    else
-        json_decref(document);
+        return cli_print_document("atomic.store.images/1", document, error);
+    json_decref(document);
     return true;
 }
 
@@ -148,10 +141,10 @@ static bool list_files(Store *store, const char *image, const char *path, bool r
     } else {
         add_file(node, files, NULL);
     }
-    if (json)
-        print_json(json_pack("{s:s, s:s, s:o}", "schema", "atomic.store.files/1", "image",
-                             digest_hex(&digest).text, "files", files));
-    return true;
+    return !json ||
+           cli_print_document(
+               "atomic.store.files/1",
+               json_pack("{s:s, s:o}", "image", digest_hex(&digest).text, "files", files), error);
 }
 
 int cli_store_ls(const CliCommand *command, int argc, char **argv, GError **error)

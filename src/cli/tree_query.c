@@ -3,19 +3,12 @@
 #include "cli/tree_verbs.h"
 
 #include "base/file.h"
+#include "cli/document.h"
 #include "ostree/ostree.h"
 
-#include <jansson.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-static void print_json(json_t *document)
-{
-    json_dumpf(document, stdout, JSON_INDENT(2));
-    printf("\n");
-    json_decref(document);
-}
 
 static int compare_strings(const void *a, const void *b)
 {
@@ -43,11 +36,10 @@ int cli_tree_refs(const CliCommand *command, int argc, char **argv, GError **err
         else
             printf("%s %.12s\n", names[i], checksum);
     }
-    json_t *document = json_pack("{s:s, s:o}", "schema", "atomic.tree.refs/1", "refs", all);
+    json_t *document = json_pack("{s:o}", "refs", all);
     if (common.json)
-        print_json(document);
-    else
-        json_decref(document);
+        return cli_print_document("atomic.tree.refs/1", document, error) ? 0 : 1;
+    json_decref(document);
     return 0;
 }
 
@@ -115,11 +107,10 @@ int cli_tree_log(const CliCommand *command, int argc, char **argv, GError **erro
         g_free(checksum);
         checksum = ostree_commit_parent(commit);
     }
-    json_t *document = json_pack("{s:s, s:o}", "schema", "atomic.tree.log/1", "commits", all);
+    json_t *document = json_pack("{s:o}", "commits", all);
     if (common.json)
-        print_json(document);
-    else
-        json_decref(document);
+        return cli_print_document("atomic.tree.log/1", document, error) ? 0 : 1;
+    json_decref(document);
     return 0;
 }
 
@@ -164,11 +155,9 @@ int cli_tree_show(const CliCommand *command, int argc, char **argv, GError **err
     if (common.json) {
         g_autoptr(GPtrArray) packages = ostree_packages(commit);
         json_t *document = commit_json(checksum, commit);
-        json_object_set_new(document, "schema", json_string("atomic.tree.show/1"));
         json_object_set_new(document, "image", json_string(digest_hex(&image).text));
         json_object_set_new(document, "packages", packages_json(packages));
-        print_json(document);
-        return 0;
+        return cli_print_document("atomic.tree.show/1", document, error) ? 0 : 1;
     }
     print_commit(checksum, commit);
     printf("\nImage:   %s\n", digest_hex(&image).text);
@@ -190,9 +179,9 @@ int cli_tree_pkglist(const CliCommand *command, int argc, char **argv, GError **
         return 1;
     g_autoptr(GPtrArray) packages = ostree_packages(commit);
     if (common.json) {
-        print_json(json_pack("{s:s, s:s, s:o}", "schema", "atomic.tree.pkglist/1", "commit",
-                             checksum, "packages", packages_json(packages)));
-        return 0;
+        json_t *document =
+            json_pack("{s:s, s:o}", "commit", checksum, "packages", packages_json(packages));
+        return cli_print_document("atomic.tree.pkglist/1", document, error) ? 0 : 1;
     }
     for (unsigned i = 0; i < packages->len; i++) {
         const OstreePackage *p = packages->pdata[i];
@@ -290,9 +279,9 @@ int cli_tree_ls(const CliCommand *command, int argc, char **argv, GError **error
         list_below(node, recursive, all);
     else
         list_node(node, all);
-    if (all)
-        print_json(json_pack("{s:s, s:o}", "schema", "atomic.tree.ls/1", "files", all));
-    return 0;
+    return !all || cli_print_document("atomic.tree.ls/1", json_pack("{s:o}", "files", all), error)
+               ? 0
+               : 1;
 }
 
 static bool print_file(Store *store, const TreeInode *inode, GError **error)

@@ -3,9 +3,9 @@
 #include "cli/tree_verbs.h"
 
 #include "base/cancel.h"
+#include "cli/document.h"
 #include "ostree/ostree.h"
 
-#include <jansson.h>
 #include <string.h>
 
 static bool list_remotes(const char *dir, bool json, GError **error)
@@ -22,11 +22,9 @@ static bool list_remotes(const char *dir, bool json, GError **error)
         else
             printf("%-16s %s%s\n", r->name, r->url, r->verify ? "" : " (not verified)");
     }
-    json_t *document = json_pack("{s:s, s:o}", "schema", "atomic.tree.remotes/1", "remotes", all);
-    if (json) {
-        json_dumpf(document, stdout, JSON_INDENT(2));
-        printf("\n");
-    }
+    json_t *document = json_pack("{s:o}", "remotes", all);
+    if (json)
+        return cli_print_document("atomic.tree.remotes/1", document, error);
     json_decref(document);
     return true;
 }
