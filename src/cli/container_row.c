@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "cli/container_row.h"
 
-#include "cli/format.h"
+#include "cli/human.h"
 
 #include <string.h>
 
@@ -16,7 +16,7 @@ void container_row_clear(ContainerRow *row)
 
 static char *ago(int64_t then, int64_t now)
 {
-    g_autofree char *span = format_duration((now - then) / G_USEC_PER_SEC);
+    g_autofree char *span = human_duration((now - then) / G_USEC_PER_SEC);
     return g_strconcat(span, " ago", NULL);
 }
 
@@ -25,7 +25,7 @@ char *container_row_status(const EngineState *state, int64_t now)
     if (state->status == ENGINE_CREATED)
         return g_strdup("Created");
     if (state->status == ENGINE_RUNNING) {
-        g_autofree char *span = format_duration((now - state->started) / G_USEC_PER_SEC);
+        g_autofree char *span = human_duration((now - state->started) / G_USEC_PER_SEC);
         return g_strconcat("Up ", span, NULL);
     }
     if (!state->exit_known)

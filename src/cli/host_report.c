@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "cli/host_report.h"
 
-#include "cli/format.h"
+#include "cli/human.h"
 
 #include <sys/stat.h>
 
@@ -82,7 +82,7 @@ void host_print_transaction(int count_change)
 
 void host_print_result(const HostResult *result, bool verbose)
 {
-    g_autofree char *freed = format_bytes(result->freed_bytes);
+    g_autofree char *freed = human_bytes(result->freed_bytes);
     host_print_etc(&result->etc, verbose);
     host_print_transaction(result->count_change);
     if (result->cleanup_error)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* `atomic status`: the columns of 2014. Reads key files and boot entries only: no store, no lock. */
 #include "cli/document.h"
-#include "cli/format.h"
+#include "cli/human.h"
 #include "cli/host_verbs.h"
 #include "host/host.h"
 
@@ -59,7 +59,7 @@ static void print_row(bool mark, char *const *cells, const size_t *widths, size_
 static void fill_row(char **row, const HostDeployment *d, bool versions)
 {
     size_t n = 0;
-    row[n++] = d->damaged ? g_strdup("-") : format_time_utc(d->timestamp);
+    row[n++] = d->damaged ? g_strdup("-") : human_time(d->timestamp);
     if (versions)
         row[n++] = g_strdup(d->version ? d->version : "");
     row[n++] = g_strndup(d->commit, SHORT_ID);

@@ -4,10 +4,10 @@
  * What is new is told by the deployment that boots next; what changed, and whose /etc goes on, by the one that
  * runs (offline: the same one). */
 #include "base/cancel.h"
-#include "cli/format.h"
 #include "cli/host_json.h"
 #include "cli/host_report.h"
 #include "cli/host_verbs.h"
+#include "cli/human.h"
 
 #include <string.h>
 
@@ -42,8 +42,8 @@ static bool check_newer(Host *host, const OstreePullResult *pulled, const char *
     int64_t old = host_default(host)->timestamp;
     if (new >= old || options->allow_downgrade)
         return true;
-    g_autofree char *new_text = format_time_utc(new);
-    g_autofree char *old_text = format_time_utc(old);
+    g_autofree char *new_text = human_time(new);
+    g_autofree char *old_text = human_time(old);
     return error_throw(error, ERROR_INVALID,
                        "the tree of '%s' is older than the deployed one (%s, deployed: %s)\n"
                        "hint: --allow-downgrade takes it all the same",
@@ -59,7 +59,7 @@ static int nothing_new(bool exit_77)
 static void print_available(const OstreePullResult *pulled, const char *origin, GVariant *old)
 {
     g_autofree char *version = ostree_commit_version(pulled->commit);
-    g_autofree char *time = format_time_utc((int64_t)ostree_commit_timestamp(pulled->commit));
+    g_autofree char *time = human_time((int64_t)ostree_commit_timestamp(pulled->commit));
     printf("Available: %.10s  %s%s%s  %s\n", pulled->checksum, version ? version : "",
            version ? "  " : "", time, origin);
     host_print_packages(old, pulled->commit);

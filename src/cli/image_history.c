@@ -3,6 +3,7 @@
 
 #include "cli/columns.h"
 #include "cli/document.h"
+#include "cli/human.h"
 #include "cli/image_open.h"
 
 #include <string.h>
@@ -48,7 +49,7 @@ static void print_table(const OciImage *image, const uint64_t *sizes, bool whole
         g_autofree char *id =
             i + 1 == history->len ? image_shown_id(image->id, whole) : g_strdup("<missing>");
         g_autofree char *age = image_age(entry->created), *by = shorten(entry->created_by, whole);
-        g_autofree char *size = image_shown_size(sizes[i]);
+        g_autofree char *size = human_bytes_docker(sizes[i]);
         const char *const cells[] = {id, age, by, size, entry->comment ? entry->comment : ""};
         for (size_t j = 0; j < ARRAY_SIZE(cells); j++)
             columns_add(columns, cells[j]);

@@ -3,6 +3,7 @@
 
 #include "cli/columns.h"
 #include "cli/document.h"
+#include "cli/human.h"
 #include "cli/image_open.h"
 
 #include <string.h>
@@ -29,7 +30,7 @@ static bool add_image(Store *store, const List *list, const OciImage *image, Col
         return false;
     g_autofree char *id = image_shown_id(image->id, list->no_trunc),
                     *age = image_age(image->config->created);
-    g_autofree char *size = image_shown_size(bytes);
+    g_autofree char *size = human_bytes_docker(bytes);
     for (; *names; names++) {
         g_autofree char *repository = NULL, *tag = NULL;
         oci_name_split(*names, &repository, &tag);

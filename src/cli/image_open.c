@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "cli/image_open.h"
 
-#include "cli/format.h"
+#include "cli/human.h"
 
 #include <string.h>
 #include <time.h>
@@ -23,19 +23,6 @@ char *image_age(const char *created)
     g_autoptr(GDateTime) then = created ? g_date_time_new_from_iso8601(created, utc) : NULL;
     if (!then)
         return g_strdup("N/A");
-    g_autofree char *span = format_duration(time(NULL) - g_date_time_to_unix(then));
+    g_autofree char *span = human_duration(time(NULL) - g_date_time_to_unix(then));
     return g_strconcat(span, " ago", NULL);
-}
-
-char *image_shown_size(uint64_t bytes)
-{
-    static const char *const units[] = {"B", "kB", "MB", "GB", "TB", "PB"};
-    double value = (double)bytes;
-    size_t unit = 0;
-    for (; value >= 1000 && unit + 1 < ARRAY_SIZE(units); unit++)
-        value /= 1000;
-    return g_strdup_printf(value >= 100  ? "%.0f%s"
-                           : value >= 10 ? "%.3g%s"
-                                         : "%.3g%s",
-                           value, units[unit]);
 }

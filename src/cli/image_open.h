@@ -11,5 +11,3 @@ Store *image_open_store(const CliCommon *common, GError **error);
 char *image_shown_id(const char *id, bool whole);
 /* "5 minutes ago", or "N/A" when it isn't said. */
 char *image_age(const char *created);
-/* "62.4MB", as Docker prints sizes. */
-char *image_shown_size(uint64_t bytes);

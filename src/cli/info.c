@@ -2,7 +2,7 @@
 /* info, version */
 #include "cli/container_verbs.h"
 #include "cli/document.h"
-#include "cli/format.h"
+#include "cli/human.h"
 
 #include "engine/engine.h"
 
@@ -45,7 +45,7 @@ static void machine_read(Machine *machine)
 
 static void print_space(const char *name, uint64_t bytes)
 {
-    g_autofree char *text = format_bytes(bytes);
+    g_autofree char *text = human_bytes(bytes);
     printf(" %s: %s\n", name, text);
 }
 
@@ -53,7 +53,7 @@ static void print_text(const Engine *engine, const char *store, const EngineInfo
                        const Machine *machine)
 {
     const StoreUsage *usage = &info->usage;
-    g_autofree char *memory = format_bytes(machine->memory);
+    g_autofree char *memory = human_bytes(machine->memory);
     printf("Containers: %u\n Running: %u\n Paused: 0\n Stopped: %u\n", info->containers,
            info->running, info->containers - info->running);
     printf("Images: %u\nServer Version: %s\nStorage Driver: composefs\n Store: %s\n", info->images,

@@ -4,7 +4,7 @@
 
 #include "base/cancel.h"
 #include "cli/document.h"
-#include "cli/format.h"
+#include "cli/human.h"
 
 char *cli_store_path(const CliCommon *common)
 {
@@ -64,8 +64,8 @@ int cli_store_gc(const CliCommand *command, int argc, char **argv, GError **erro
                       (json_int_t)result.kept_objects, "kept_bytes", (json_int_t)result.kept_bytes);
         return cli_print_document("atomic.store.gc/1", document, error) ? 0 : 1;
     }
-    g_autofree char *freed = format_bytes(result.bytes);
-    g_autofree char *kept = format_bytes(result.kept_bytes);
+    g_autofree char *freed = human_bytes(result.bytes);
+    g_autofree char *kept = human_bytes(result.kept_bytes);
     printf("%s objects: %s\n", dry_run ? "Would free" : "Freed", freed);
     if (!common.quiet)
         fprintf(stderr, "%" G_GUINT64_FORMAT " removed, %" G_GUINT64_FORMAT " kept (%s)\n",

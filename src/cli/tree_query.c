@@ -4,10 +4,10 @@
 
 #include "base/file.h"
 #include "cli/document.h"
+#include "cli/human.h"
 #include "ostree/ostree.h"
 
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 static int compare_strings(const void *a, const void *b)
@@ -43,16 +43,6 @@ int cli_tree_refs(const CliCommand *command, int argc, char **argv, GError **err
     return 0;
 }
 
-static char *format_time(uint64_t seconds)
-{
-    char text[64];
-    time_t t = (time_t)seconds;
-    struct tm tm;
-    if (!gmtime_r(&t, &tm) || !strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &tm))
-        return g_strdup("unknown");
-    return g_strdup(text);
-}
-
 static json_t *commit_json(const char *checksum, GVariant *commit)
 {
     g_autofree char *version = ostree_commit_version(commit),
@@ -68,7 +58,7 @@ static void print_commit(const char *checksum, GVariant *commit)
     g_autofree char *version = ostree_commit_version(commit),
                     *parent = ostree_commit_parent(commit),
                     *subject = ostree_commit_subject(commit);
-    g_autofree char *date = format_time(ostree_commit_timestamp(commit));
+    g_autofree char *date = human_time((int64_t)ostree_commit_timestamp(commit));
     printf("commit   %s\n", checksum);
     if (parent)
         printf("Parent:  %s\n", parent);

@@ -4,7 +4,7 @@
 #include "cli/container_options.h"
 #include "cli/container_row.h"
 #include "cli/docker_args.h"
-#include "cli/format.h"
+#include "cli/human.h"
 #include "cli/template.h"
 #include "engine/create.h"
 #include "engine/name.h"
@@ -497,7 +497,7 @@ static void test_durations(void)
         {100 * 86400, "3 months"}, {1000 * 86400, "2 years"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        g_autofree char *text = format_duration(cases[i].seconds);
+        g_autofree char *text = human_duration(cases[i].seconds);
         g_assert_cmpstr(text, ==, cases[i].text);
     }
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "cli/format.h"
+#include "cli/human.h"
 
 #include <time.h>
 
-char *format_bytes(uint64_t bytes)
+char *human_bytes(uint64_t bytes)
 {
     static const char *const units[] = {"kB", "MB", "GB", "TB", "PB", "EB"};
     if (bytes < 1000)
@@ -16,7 +16,17 @@ char *format_bytes(uint64_t bytes)
     return g_strdup_printf("%.1f %s", value, units[unit]);
 }
 
-char *format_time_utc(int64_t seconds)
+char *human_bytes_docker(uint64_t bytes)
+{
+    static const char *const units[] = {"B", "kB", "MB", "GB", "TB", "PB"};
+    double value = (double)bytes;
+    size_t unit = 0;
+    for (; value >= 1000 && unit + 1 < G_N_ELEMENTS(units); unit++)
+        value /= 1000;
+    return g_strdup_printf(value >= 100 ? "%.0f%s" : "%.3g%s", value, units[unit]);
+}
+
+char *human_time(int64_t seconds)
 {
     time_t time = (time_t)seconds;
     struct tm parts;
@@ -26,7 +36,7 @@ char *format_time_utc(int64_t seconds)
     return g_strdup(text);
 }
 
-char *format_duration(int64_t seconds)
+char *human_duration(int64_t seconds)
 {
     enum { MINUTE = 60, HOUR = 3600 };
     int64_t hours = (seconds + HOUR / 2) / HOUR; /* rounded, as Docker does from here on */
