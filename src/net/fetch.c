@@ -255,13 +255,20 @@ static void read_requests(void)
 
 static void drop_privileges(void)
 {
+    /* before the rights go: a root directory of mode 0700 is no reason to fail */
+    if (chdir("/") < 0) {
+        fprintf(stderr, "atomic-fetch: cannot change to '/': %s\n", g_strerror(errno));
+        leave(1);
+    }
     if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
                            setresuid(NOBODY, NOBODY, NOBODY) < 0)) {
         fprintf(stderr, "atomic-fetch: cannot give up root's rights: %s\n", g_strerror(errno));
         leave(1);
     }
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || chdir("/") < 0)
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
+        fprintf(stderr, "atomic-fetch: cannot set no_new_privs: %s\n", g_strerror(errno));
         leave(1);
+    }
 }
 
 int main(int argc, char **argv _unused)

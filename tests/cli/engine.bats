@@ -174,7 +174,7 @@ leftovers() {
 @test "a terminal with -t, with the size of ours" {
     run a run --rm base inside tty
     [ "$output" = 'no tty' ]
-    run script -qec "stty rows 33 cols 77; timeout 20 nsenter --net=/proc/$(cat "$BATS_FILE_TMPDIR/netns")/ns/net \
+    run script -qec "stty rows 33 cols 77; timeout --foreground 20 nsenter --net=/proc/$(cat "$BATS_FILE_TMPDIR/netns")/ns/net \
         $ATOMIC run -it --rm base inside tty" /dev/null </dev/null
     [[ $output == *"tty 33 77"* ]]
     run a run -it --rm base true </dev/null
@@ -199,7 +199,7 @@ leftovers() {
     wait_for a exec box stat /made
     sum=$(seq 300000 | tee >(md5sum >"$BATS_TEST_TMPDIR/sum") | a exec -i box cat | md5sum)
     [ "$sum" = "$(cat "$BATS_TEST_TMPDIR/sum")" ]
-    run script -qec "stty rows 30 cols 70; timeout 20 $ATOMIC exec -it box inside tty" /dev/null </dev/null
+    run script -qec "stty rows 30 cols 70; timeout --foreground 20 $ATOMIC exec -it box inside tty" /dev/null </dev/null
     [[ $output == *"tty 30 70"* ]]
     a kill box
     a wait box
