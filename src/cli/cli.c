@@ -3,9 +3,11 @@
 
 #include "base/spawn.h"
 #include "cli/docker_args.h"
+#include "cli/help.h"
 
 #include <errno.h>
 #include <locale.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -30,96 +32,121 @@ static bool as_docker(void)
     return strcmp(called, "docker") == 0;
 }
 
-static const CliCommand *find(const char *group, const char *name)
+static bool has_long(const GOptionEntry *entries, const char *name)
 {
-    for (const CliCommand *c = cli_commands; c->name; c++)
-        if (strcmp(c->group, group) == 0 && strcmp(c->name, name) == 0 &&
-            (c->docker || !as_docker()))
-            return c;
-    return NULL;
-}
-
-static bool is_group(const char *word)
-{
-    for (const CliCommand *c = cli_commands; c->name; c++)
-        if (*c->group && strcmp(c->group, word) == 0)
+    for (; entries && entries->long_name; entries++)
+        if (strcmp(entries->long_name, name) == 0)
             return true;
     return false;
 }
 
-static void print_commands(FILE *out, const char *group)
+static bool has_short(const GOptionEntry *entries, char name)
 {
-    for (const CliCommand *c = cli_commands; c->name; c++)
-        if (strcmp(c->group, group) == 0 && (c->docker || !as_docker()))
-            fprintf(out, "  %-12s %s\n", c->name, c->summary);
+    for (; entries && entries->long_name; entries++)
+        if (entries->short_name == name)
+            return true;
+    return false;
 }
 
-static void print_help(FILE *out, const char *group)
+/* The options of all verbs, without those that a verb has of its own: Docker's -v, -q, -s and -h win, and
+ * its verbs get the long forms only. Hidden: taken, and without effect. */
+static GArray *common_entries(const CliCommand *command, const GOptionEntry *entries,
+                              CliCommon *common, gboolean *help)
 {
-    fprintf(out, "Usage: %s %s%sCOMMAND [OPTIONS]\n\n", called, group, *group ? " " : "");
-    print_commands(out, group);
-    if (!*group) {
-        fprintf(out, "\nGroups of commands (atomic GROUP --help):\n ");
-        const char *last = "";
-        for (const CliCommand *c = cli_commands; c->name; c++)
-            if (*c->group && strcmp(c->group, last) != 0)
-                fprintf(out, " %s", last = c->group);
-        fprintf(out, "\n");
+    const bool docker = command->flags & CLI_DOCKER;
+    const int json = command->flags & CLI_JSON ? 0 : G_OPTION_FLAG_HIDDEN;
+    const int sysroot = command->flags & CLI_SYSROOT ? 0 : G_OPTION_FLAG_HIDDEN;
+    const int chatter = docker ? G_OPTION_FLAG_HIDDEN : 0;
+    const GOptionEntry all[] = {
+        {"json", 0, json, G_OPTION_ARG_NONE, &common->json, "Print JSON", NULL},
+        {"store", 0, 0, G_OPTION_ARG_FILENAME, &common->store, "The store to use", "DIR"},
+        {"sysroot", 0, sysroot, G_OPTION_ARG_FILENAME, &common->sysroot, "Act on the host in DIR",
+         "DIR"},
+        {"verbose", docker ? 0 : 'v', chatter, G_OPTION_ARG_NONE, &common->verbose, "Say more",
+         NULL},
+        {"quiet", docker ? 0 : 'q', chatter, G_OPTION_ARG_NONE, &common->quiet, "Say less", NULL},
+        {"help", 'h', 0, G_OPTION_ARG_NONE, help, "Show this help", NULL},
+    };
+    GArray *own = g_array_new(true, true, sizeof *all);
+    for (size_t i = 0; i < G_N_ELEMENTS(all); i++) {
+        GOptionEntry entry = all[i];
+        if (has_short(entries, entry.short_name))
+            entry.short_name = 0;
+        if (!has_long(entries, entry.long_name))
+            g_array_append_val(own, entry);
     }
-    fprintf(out, "\nEach command has --help.\n");
+    return own;
 }
 
-static char *describe(const CliCommand *command)
+static GOptionContext *new_context(const CliCommand *command)
 {
-    GString *text = g_string_new(NULL);
-    if (command->examples) {
-        g_string_append(text, "Examples:\n");
-        g_auto(GStrv) lines = g_strsplit(command->examples, "\n", -1);
-        for (char **line = lines; *line; line++)
-            g_string_append_printf(text, "  %s\n", *line);
-    }
-    return g_string_free(text, FALSE);
+    GOptionContext *context = g_option_context_new(command->usage);
+    g_autofree char *examples = help_examples(called, command);
+    g_option_context_set_summary(context, command->summary);
+    g_option_context_set_description(context, examples);
+    /* GLib's own adds switches that show parts of the help; ours is one piece */
+    g_option_context_set_help_enabled(context, false);
+    return context;
+}
+
+/* In the words of the other messages: they begin with a small letter. */
+static bool option_error(const CliCommand *command, GError **error)
+{
+    if (error && *error && (*error)->domain == G_OPTION_ERROR)
+        (*error)->message[0] = g_ascii_tolower((*error)->message[0]);
+    return error_prefix(error, "%s%s%s", command->group, *command->group ? " " : "", command->name);
+}
+
+static bool operand_error(const CliCommand *command, int operands, int least, int most,
+                          GError **error)
+{
+    const int limit = operands < least ? least : most;
+    const char *bound = least == most ? "" : operands < least ? "at least " : "at most ";
+    g_autofree char *takes =
+        most == 0 ? g_strdup("takes no arguments")
+                  : g_strdup_printf("takes %s%d argument%s", bound, limit, limit == 1 ? "" : "s");
+    return error_throw(error, ERROR_USAGE, "%s%s%s: %s, not %d\nhint: usage: %s%s%s",
+                       command->group, *command->group ? " " : "", command->name, takes, operands,
+                       g_get_prgname(), *command->usage ? " [OPTIONS] " : " [OPTIONS]",
+                       command->usage);
+}
+
+static bool flush_output(void)
+{
+    if (fflush(stdout) == 0)
+        return true;
+    /* who closed the pipe has read what it wanted */
+    if (errno != EPIPE)
+        fprintf(stderr, "%s: cannot write to standard output: %s\n", called, strerror(errno));
+    return false;
 }
 
 bool cli_parse(const CliCommand *command, const GOptionEntry *entries, CliCommon *common, int *argc,
                char ***argv, int least, int most, bool strict_order, GError **error)
 {
-    g_autofree char *parameters = g_strdup_printf("- %s", command->summary);
-    g_autofree char *name = g_strdup_printf("%s%s%s %s %s", called, *command->group ? " " : "",
-                                            command->group, command->name, command->usage);
-    g_autoptr(GOptionContext) context = g_option_context_new(parameters);
-    const GOptionEntry shared[] = {
-        {"store", 0, 0, G_OPTION_ARG_FILENAME, &common->store, "The store to use", "DIR"},
-        {"sysroot", 0, 0, G_OPTION_ARG_FILENAME, &common->sysroot, "Act on the host in DIR", "DIR"},
-        {"json", 0, 0, G_OPTION_ARG_NONE, &common->json, "Print JSON", NULL},
-        {"verbose", 'v', command->docker ? G_OPTION_FLAG_NOALIAS : 0, G_OPTION_ARG_NONE,
-         &common->verbose, "Say more", NULL},
-        {"quiet", 'q', command->docker ? G_OPTION_FLAG_NOALIAS : 0, G_OPTION_ARG_NONE,
-         &common->quiet, "Say less", NULL},
-        G_OPTION_ENTRY_NULL,
-    };
-    g_autofree char *help = describe(command);
-    g_option_context_set_description(context, help);
+    gboolean help = FALSE;
+    g_autofree char *name = g_strdup_printf("%s%s%s %s", called, *command->group ? " " : "",
+                                            command->group, command->name);
+    g_set_prgname(name);
+    g_autoptr(GOptionContext) context = new_context(command);
+    g_autoptr(GArray) shared = common_entries(command, entries, common, &help);
+    const GOptionEntry *own = (const GOptionEntry *)(void *)shared->data;
     g_option_context_set_strict_posix(context, strict_order);
     if (entries)
         g_option_context_add_main_entries(context, entries, NULL);
-    /* Docker's own -v and -q and -s win: its verbs get the long forms of ours only */
-    g_autofree GOptionEntry *own = g_memdup2(shared, sizeof shared);
-    for (GOptionEntry *e = own; command->docker && e->long_name; e++)
-        e->short_name = 0;
-    GOptionGroup *group =
-        g_option_group_new("common", "Common options:", "Common options", NULL, NULL);
-    g_option_group_add_entries(group, own);
-    g_option_context_add_group(context, group);
-    g_set_prgname(name);
-    if (command->docker) {
+    g_option_context_add_main_entries(context, own, NULL);
+    if (command->flags & CLI_DOCKER) {
         /* lives as long as the operands that are left in it: for good */
         *argv = docker_args_normalize(*argv, entries, own, strict_order);
         *argc = (int)g_strv_length(*argv);
     }
     if (!g_option_context_parse(context, argc, argv, error))
-        return error_prefix(error, "%s%s%s", command->group, *command->group ? " " : "",
-                            command->name);
+        return option_error(command, error);
+    if (help) {
+        g_autofree char *text = g_option_context_get_help(context, true, NULL);
+        printf("%s", text);
+        exit(flush_output() ? 0 : 1);
+    }
     if (!common->sysroot)
         common->sysroot = g_strdup(g_getenv("ATOMIC_SYSROOT"));
     /* with strict order GOption leaves the "--" that ended the options */
@@ -129,7 +156,7 @@ bool cli_parse(const CliCommand *command, const GOptionEntry *entries, CliCommon
     }
     int operands = *argc - 1;
     if (operands < least || (most >= 0 && operands > most))
-        return error_throw(error, ERROR_USAGE, "wrong number of arguments\nhint: usage: %s", name);
+        return operand_error(command, operands, least, most, error);
     return true;
 }
 
@@ -151,15 +178,16 @@ static int docker_status(const CliCommand *command, int code)
 
 static int finish(const CliCommand *command, int status, const GError *error)
 {
-    if (fflush(stdout) != 0 && !error) {
-        fprintf(stderr, "atomic: cannot write to standard output: %s\n", strerror(errno));
+    if (!flush_output() && !error)
         return 1;
-    }
     if (!error)
         return status;
     cli_print_error(error);
     int code = error_exit_status(error);
-    return command && command->docker ? docker_status(command, code) : code;
+    if (command && code == 2 && !strstr(error->message, "hint: "))
+        fprintf(stderr, "hint: see '%s%s%s %s --help'\n", called, *command->group ? " " : "",
+                command->group, command->name);
+    return command && (command->flags & CLI_DOCKER) ? docker_status(command, code) : code;
 }
 
 static int exec_helper(const CliCommand *command, char **argv)
@@ -168,7 +196,10 @@ static int exec_helper(const CliCommand *command, char **argv)
     g_autofree char *path = spawn_helper_path(programs[command->program], &error);
     if (path) {
         execv(path, argv);
-        error_throw_errno(&error, "cannot run '%s'", path);
+        error_throw(&error, ERROR_FAILED,
+                    "cannot run '%s': %s\nhint: it is part of this program and installed with it; "
+                    "ATOMIC_LIBEXEC=DIR names the directory of such programs",
+                    path, g_strerror(errno));
     }
     return finish(command, 1, error);
 }
@@ -194,6 +225,60 @@ static int run_command(const CliCommand *command, CliProgram self, const CliVerb
     return finish(NULL, 1, error);
 }
 
+/* For the test that holds the table against the programs. */
+static void print_verbs(const CliVerb *verbs)
+{
+    for (const CliVerb *v = verbs; v->name; v++)
+        printf("%s\t%s\n", *v->group ? v->group : "-", v->name);
+}
+
+static int unknown_command(const char *group, const char *word)
+{
+    const char *space = *group ? " " : "";
+    if (word[0] == '-') {
+        fprintf(stderr,
+                "%s: unknown option '%s'\nhint: options follow the command: see '%s%s%s --help'\n",
+                called, word, called, space, group);
+        return as_docker() ? 125 : 2;
+    }
+    g_autofree char *meant = help_suggest(called, group, word);
+    fprintf(stderr, "%s: '%s%s%s' is not a command\nhint: ", called, group, space, word);
+    if (meant)
+        fprintf(stderr, "did you mean '%s %s'? ", called, meant);
+    fprintf(stderr, "see '%s%s%s --help'\n", called, space, group);
+    return as_docker() ? 125 : 2;
+}
+
+static bool is_help(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0;
+}
+
+/* What begins with a word that is no command. Returns false when it is one. */
+static bool answer_about_self(const CliVerb *verbs, int argc, char **argv)
+{
+    const char *word = argc > 1 ? argv[1] : "--help";
+    if (strcmp(word, "--version") == 0 || strcmp(word, "-v") == 0)
+        printf("atomic %s\n", ATOMIC_VERSION);
+    else if (argc > 2 && strcmp(word, "help") == 0 && strcmp(argv[2], "--table") == 0)
+        help_print_table(stdout);
+    else if (argc > 2 && strcmp(word, "help") == 0 && strcmp(argv[2], "--verbs") == 0)
+        print_verbs(verbs);
+    else if (is_help(word) && (argc <= 2 || word[0] == '-'))
+        help_print(stdout, called, "");
+    else
+        return false;
+    return true;
+}
+
+/* "help WORDS" is "WORDS --help"; argv is the vector of main, so the words may move in it. */
+static void turn_help(int argc, char **argv)
+{
+    static char option[] = "--help";
+    memmove(argv, argv + 1, sizeof *argv * (size_t)(argc - 1));
+    argv[argc - 1] = option;
+}
+
 int cli_main(CliProgram self, const CliVerb *verbs, int argc, char **argv)
 {
     /* file names and column widths follow the user's locale; messages are in one language, and each category more is
@@ -202,35 +287,20 @@ int cli_main(CliProgram self, const CliVerb *verbs, int argc, char **argv)
     const char *slash = strrchr(argv[0], '/');
     if (strcmp(slash ? slash + 1 : argv[0], "docker") == 0)
         called = "docker";
-    const char *word = argc > 1 ? argv[1] : "--help";
-    if (strcmp(word, "--version") == 0) {
-        printf("atomic %s\n", ATOMIC_VERSION);
-        return 0;
+    if (answer_about_self(verbs, argc, argv))
+        return finish(NULL, 0, NULL);
+    if (strcmp(argv[1], "help") == 0)
+        turn_help(argc - 1, argv + 1);
+    const char *group = help_is_group(called, argv[1]) ? argv[1] : "";
+    int used = *group ? 2 : 1;
+    if (*group && argc > 3 && strcmp(argv[2], "help") == 0)
+        turn_help(argc - 2, argv + 2);
+    if (*group && (argc == 2 || is_help(argv[2]))) {
+        help_print(stdout, called, group);
+        return finish(NULL, 0, NULL);
     }
-    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0) {
-        print_help(stdout, "");
-        return 0;
-    }
-    const CliCommand *command = NULL;
-    int used = 1;
-    if (is_group(word)) {
-        const char *verb = argc > 2 ? argv[2] : "--help";
-        if (strcmp(verb, "--help") == 0 || strcmp(verb, "-h") == 0) {
-            print_help(stdout, word);
-            return 0;
-        }
-        command = find(word, verb);
-        /* `atomic host VERB` is `atomic VERB`, `docker container VERB` is `docker VERB` */
-        if (!command && (strcmp(word, "host") == 0 || strcmp(word, "container") == 0))
-            command = find("", verb);
-        used = 2;
-    } else {
-        command = find("", word);
-    }
-    if (!command) {
-        fprintf(stderr, "%s: '%s%s%s' is not a command\nhint: see '%s %s--help'\n", called, word,
-                used == 2 ? " " : "", used == 2 ? argv[2] : "", called, used == 2 ? "GROUP " : "");
-        return as_docker() ? 125 : 2;
-    }
+    const CliCommand *command = help_find(called, group, argv[used]);
+    if (!command)
+        return unknown_command(group, argv[used]);
     return run_command(command, self, verbs, argc - used, argv + used, argv);
 }

@@ -24,11 +24,18 @@ typedef enum {
     CLI_LATER,   /* planned: answers "not supported yet: …" */
 } CliProgram;
 
+typedef enum {
+    CLI_DOCKER =
+        1 << 0, /* Docker's verb: its spelling of options and its exit codes, for `docker` too */
+    CLI_JSON = 1 << 1,    /* prints JSON when asked; its help says so */
+    CLI_SYSROOT = 1 << 2, /* acts on a host, which may be one in a directory */
+} CliFlags;
+
 typedef struct {
     const char *group; /* "", "store", "tree", "compose", "host", "image"… */
     const char *name;  /* the verb */
     CliProgram program;
-    bool docker; /* Docker's verb: its spelling of options and its exit codes, for `docker` too */
+    unsigned flags;       /* of CliFlags */
     const char *usage;    /* what follows the verb, as in "REMOTE:REF" */
     const char *summary;  /* one line, starts with a capital, no full stop */
     const char *examples; /* one per line, as typed */
@@ -36,6 +43,18 @@ typedef struct {
 
 /* All commands, grouped, ended by an entry with name NULL. */
 extern const CliCommand cli_commands[];
+
+/* A second name: `atomic image rm` is `atomic rmi`, `atomic host status` is `atomic status`. */
+typedef struct {
+    const char *group, *name;
+    const char *verb; /* of group "" */
+} CliAlias;
+extern const CliAlias cli_aliases[];
+
+typedef struct {
+    const char *name, *summary;
+} CliGroup;
+extern const CliGroup cli_groups[];
 
 /* Implements a verb. argv[0] is the verb. Returns the exit status; with *error set the status comes from
  * the error's code instead. */

@@ -586,7 +586,7 @@ static void test_docker_args(void)
 static void test_run_options(void)
 {
     const CliCommand command = {
-        .group = "", .name = "run", .docker = true, .usage = "IMAGE", .summary = "Run"};
+        .group = "", .name = "run", .flags = CLI_DOCKER, .usage = "IMAGE", .summary = "Run"};
     char *argv[] = {"run",   "-it",        "-dP",       "-p8080:80", "-e",     "A=1",
                     "-eB=2", "--name=web", "--rm=true", "-h",        "box",    "--pids-limit",
                     "7",     "image:1",    "sh",        "-c",        "exit 3", NULL};
