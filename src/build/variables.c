@@ -2,6 +2,8 @@
 /* ARG, ENV and what a word of the Dockerfile sees of them. */
 #include "build/state.h"
 
+#include "base/sort.h"
+
 #include <string.h>
 
 static const char *const proxies[] = {
@@ -104,11 +106,6 @@ bool variables_read_global(Build *build, GError **error)
     return true;
 }
 
-static int compare_text(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 char **variables_for_run(const Stage *stage)
 {
     GPtrArray *list = g_ptr_array_new();
@@ -118,7 +115,7 @@ char **variables_for_run(const Stage *stage)
     while (g_hash_table_iter_next(&iter, &name, &value))
         if (value && !oci_config_env(stage->config, name))
             g_ptr_array_add(list, g_strdup_printf("%s=%s", (char *)name, (char *)value));
-    g_ptr_array_sort(list, compare_text);
+    sort_texts(list);
     g_ptr_array_add(list, NULL);
     return (char **)g_ptr_array_free(list, FALSE);
 }
@@ -153,7 +150,7 @@ char **variables_unused(const Build *build)
         if (!g_hash_table_contains(build->used_args, name) && !is_proxy(name) &&
             strcmp(name, "SOURCE_DATE_EPOCH") != 0)
             g_ptr_array_add(list, g_strdup(name));
-    g_ptr_array_sort(list, compare_text);
+    sort_texts(list);
     g_ptr_array_add(list, NULL);
     return (char **)g_ptr_array_free(list, FALSE);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "cli/image_verbs.h"
 
+#include "base/sort.h"
 #include "cli/columns.h"
 #include "cli/document.h"
 #include "cli/human.h"
@@ -77,11 +78,11 @@ static json_t *describe(Store *store, const OciImage *image, GError **error)
     json_t *names = json_array(), *labels = json_object();
     for (char **name = image->names; *name; name++)
         json_array_append_new(names, json_string(*name));
-    g_autoptr(GList) keys = g_hash_table_get_keys(image->config->labels);
-    keys = g_list_sort(keys, (GCompareFunc)strcmp);
-    for (GList *key = keys; key; key = key->next)
-        json_object_set_new(labels, key->data,
-                            json_string(g_hash_table_lookup(image->config->labels, key->data)));
+    unsigned n;
+    g_autofree char **keys = sort_keys(image->config->labels, &n);
+    for (unsigned i = 0; i < n; i++)
+        json_object_set_new(labels, keys[i],
+                            json_string(g_hash_table_lookup(image->config->labels, keys[i])));
     return json_pack("{s:s, s:o, s:s, s:I, s:o}", "id", image->id, "names", names, "created",
                      image->config->created, "size", (json_int_t)bytes, "labels", labels);
 }

@@ -2,16 +2,12 @@
 /* `atomic store ls` and `cat`. */
 #include "cli/store_verbs.h"
 
+#include "base/sort.h"
 #include "cli/document.h"
 
 #include <string.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
-
-static int compare_strings(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
 
 /* A field that must be text: names that are not UTF-8 come as base64 under another key. */
 static void set_text(json_t *object, const char *key, const char *text)
@@ -33,8 +29,7 @@ static bool list_images(Store *store, bool json, GError **error)
     if (!refs)
         return false;
     unsigned n;
-    g_autofree char **names = (char **)g_hash_table_get_keys_as_array(refs, &n);
-    qsort(names, n, sizeof *names, compare_strings);
+    g_autofree char **names = sort_keys(refs, &n);
     json_t *images = json_array();
     for (unsigned i = 0; i < n; i++) {
         const char *digest = g_hash_table_lookup(refs, names[i]);

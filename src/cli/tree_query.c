@@ -3,17 +3,13 @@
 #include "cli/tree_verbs.h"
 
 #include "base/file.h"
+#include "base/sort.h"
 #include "cli/document.h"
 #include "cli/human.h"
 #include "ostree/ostree.h"
 
 #include <string.h>
 #include <unistd.h>
-
-static int compare_strings(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
 
 int cli_tree_refs(const CliCommand *command, int argc, char **argv, GError **error)
 {
@@ -25,8 +21,7 @@ int cli_tree_refs(const CliCommand *command, int argc, char **argv, GError **err
     if (!refs)
         return 1;
     unsigned n;
-    g_autofree char **names = (char **)g_hash_table_get_keys_as_array(refs, &n);
-    qsort(names, n, sizeof *names, compare_strings);
+    g_autofree char **names = sort_keys(refs, &n);
     json_t *all = json_array();
     for (unsigned i = 0; i < n; i++) {
         const char *checksum = g_hash_table_lookup(refs, names[i]);

@@ -7,6 +7,7 @@
 #include "engine/create.h"
 
 #include "base/file.h"
+#include "base/sort.h"
 #include "engine/mounts.h"
 #include "engine/name.h"
 #include "engine/parse.h"
@@ -90,11 +91,12 @@ static char **merge_labels(const EngineCreateOptions *options, const OciConfig *
                             equals ? g_strndup(*label, (gsize)(equals - *label)) : g_strdup(*label),
                             g_strdup(equals ? equals + 1 : ""));
     }
-    g_autoptr(GList) keys = g_list_sort(g_hash_table_get_keys(labels), (GCompareFunc)strcmp);
+    unsigned n;
+    g_autofree char **keys = sort_keys(labels, &n);
     GPtrArray *merged = g_ptr_array_new();
-    for (GList *k = keys; k; k = k->next)
+    for (unsigned i = 0; i < n; i++)
         g_ptr_array_add(merged,
-                        g_strconcat(k->data, "=", g_hash_table_lookup(labels, k->data), NULL));
+                        g_strconcat(keys[i], "=", g_hash_table_lookup(labels, keys[i]), NULL));
     g_ptr_array_add(merged, NULL);
     return (char **)g_ptr_array_free(merged, FALSE);
 }

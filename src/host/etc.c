@@ -2,6 +2,7 @@
 #include "host/etc.h"
 
 #include "base/file.h"
+#include "base/sort.h"
 #include "host/content.h"
 
 #include <string.h>
@@ -310,20 +311,15 @@ static void taken_dir(Merge *m, TreeNode *old, TreeNode *new)
     }
 }
 
-static int compare_strings(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 static bool report(Merge *m, GError **error)
 {
     for (size_t i = 0; i < m->changes->len; i++)
         if (!report_change(m, m->changes->pdata[i], error))
             return false;
     taken_dir(m, m->in->old, m->in->new);
-    g_ptr_array_sort(m->report->kept, compare_strings);
-    g_ptr_array_sort(m->report->taken, compare_strings);
-    g_ptr_array_sort(m->report->both, compare_strings);
+    sort_texts(m->report->kept);
+    sort_texts(m->report->taken);
+    sort_texts(m->report->both);
     return true;
 }
 

@@ -6,6 +6,8 @@
  */
 #include "oci/oci.h"
 
+#include "base/sort.h"
+
 #include <jansson.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -149,11 +151,6 @@ static bool take_list(json_t *object, const char *key, char ***out, GError **err
     return true;
 }
 
-static int compare_text(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 /* {"80/tcp": {}} -> {"80/tcp"}, sorted */
 static bool take_set(json_t *object, const char *key, char ***out, GError **error)
 {
@@ -165,7 +162,7 @@ static bool take_set(json_t *object, const char *key, char ***out, GError **erro
     g_autoptr(GPtrArray) list = g_ptr_array_new();
     const char *name;
     json_object_foreach(value, name, item) g_ptr_array_add(list, g_strdup(name));
-    g_ptr_array_sort(list, compare_text);
+    sort_texts(list);
     g_ptr_array_add(list, NULL);
     g_strfreev(*out);
     *out = (char **)g_ptr_array_free(g_steal_pointer(&list), FALSE);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The image config as JSON: the bytes that an image's id hashes, so order and form are fixed. */
+#include "base/sort.h"
 #include "oci/json.h"
 #include "oci/oci.h"
 
-#include <string.h>
 
 json_t *oci_json_text(const char *text)
 {
@@ -34,11 +34,6 @@ static void put_list(json_t *object, const char *key, char *const *list)
         json_object_set_new(object, key, oci_json_list(list));
 }
 
-static int compare_text(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 static void put_set(json_t *object, const char *key, char *const *list)
 {
     if (!*list)
@@ -46,7 +41,7 @@ static void put_set(json_t *object, const char *key, char *const *list)
     g_autoptr(GPtrArray) names = g_ptr_array_new();
     for (char *const *item = list; *item; item++)
         g_ptr_array_add(names, *item);
-    g_ptr_array_sort(names, compare_text);
+    sort_texts(names);
     json_t *set = json_object();
     for (unsigned i = 0; i < names->len; i++)
         json_object_set_new(set, names->pdata[i], json_object());
@@ -55,17 +50,11 @@ static void put_set(json_t *object, const char *key, char *const *list)
 
 json_t *oci_json_map(GHashTable *map)
 {
-    g_autoptr(GPtrArray) keys = g_ptr_array_new();
-    GHashTableIter iter;
-    void *key;
-    g_hash_table_iter_init(&iter, map);
-    while (g_hash_table_iter_next(&iter, &key, NULL))
-        g_ptr_array_add(keys, key);
-    g_ptr_array_sort(keys, compare_text);
+    unsigned n;
+    g_autofree char **keys = sort_keys(map, &n);
     json_t *object = json_object();
-    for (unsigned i = 0; i < keys->len; i++)
-        json_object_set_new(object, keys->pdata[i],
-                            oci_json_text(g_hash_table_lookup(map, keys->pdata[i])));
+    for (unsigned i = 0; i < n; i++)
+        json_object_set_new(object, keys[i], oci_json_text(g_hash_table_lookup(map, keys[i])));
     return object;
 }
 

@@ -2,6 +2,8 @@
 /* Finding and reading images. */
 #include "oci/image.h"
 
+#include "base/sort.h"
+
 #include <string.h>
 
 void oci_image_free(OciImage *image)
@@ -212,11 +214,6 @@ static void image_free(void *data)
     oci_image_free(data);
 }
 
-static int compare_text(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 /* Newest first; equal times by id, so that the order is always the same. */
 static int compare_images(const void *a, const void *b)
 {
@@ -234,7 +231,7 @@ static char **names_of(GHashTable *names, const char *manifest_stream)
     while (g_hash_table_iter_next(&iter, &name, &target))
         if (strcmp(target, manifest_stream) == 0)
             g_ptr_array_add(found, g_strdup(name));
-    g_ptr_array_sort(found, compare_text);
+    sort_texts(found);
     g_ptr_array_add(found, NULL);
     return (char **)g_ptr_array_free(found, FALSE);
 }

@@ -9,6 +9,7 @@
 
 #include "base/cancel.h"
 #include "base/hash.h"
+#include "base/sort.h"
 #include "ostree/commit_data.h"
 #include "ostree/object.h"
 #include "ostree/stream_write.h"
@@ -258,11 +259,6 @@ static void add_dir(Commit *commit, const TreeNode *dir, Digest *out_tree, Diges
     add_metadata(commit, meta_bytes, out_meta);
 }
 
-static int compare_keys(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 /* The caller's metadata with version and ref binding put in; keys sorted, so that equal input gives equal bytes. */
 static GVariant *commit_metadata(const OstreeCommitOptions *options)
 {
@@ -283,8 +279,7 @@ static GVariant *commit_metadata(const OstreeCommitOptions *options)
         g_hash_table_insert(all, g_strdup("ostree.ref-binding"),
                             g_variant_ref_sink(g_variant_new_strv(&options->ref, 1)));
     unsigned n;
-    g_autofree char **keys = (char **)g_hash_table_get_keys_as_array(all, &n);
-    qsort(keys, n, sizeof *keys, compare_keys);
+    g_autofree char **keys = sort_keys(all, &n);
     GVariantBuilder builder;
     g_variant_builder_init(&builder, G_VARIANT_TYPE("a{sv}"));
     for (unsigned i = 0; i < n; i++)

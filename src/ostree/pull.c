@@ -11,6 +11,7 @@
 #include "ostree/ostree.h"
 
 #include "base/cancel.h"
+#include "base/digest_set.h"
 #include "base/hash.h"
 #include "net/net.h"
 #include "ostree/pull.h"
@@ -284,7 +285,7 @@ bool ostree_pull(Store *store, const OstreeRemote *remote, const char *ref,
     pull.set = object_set_new();
     pull.resumed = object_set_new();
     pull.sources = g_ptr_array_new_with_free_func((GDestroyNotify)commit_data_free);
-    pull.asked = g_hash_table_new_full(digest_hash, digest_equal_void, g_free, NULL);
+    pull.asked = digest_set_new();
     pull.files = g_ptr_array_new_with_free_func(pull_file_free);
     pull.requests = g_ptr_array_new_with_free_func(g_free);
     pull.net = net_client_new(error);

@@ -2,6 +2,7 @@
 /* Fetching the objects of a pull: first directories, then files. */
 #include "ostree/pull.h"
 
+#include "base/digest_set.h"
 #include "base/hash.h"
 
 #include <string.h>
@@ -57,12 +58,6 @@ bool pull_keep_metadata(Pull *pull, const Digest *id, ObjectType type, GBytes *b
 static bool need_dir(Pull *pull, const Digest *tree, const Digest *meta, GError **error);
 static bool need_metadata(Pull *pull, const Digest *id, ObjectType type, GError **error);
 
-/* True when it is new. */
-static bool ask(Pull *pull, const Digest *id)
-{
-    return g_hash_table_add(pull->asked, g_memdup2(id, sizeof *id));
-}
-
 static void need_file(Pull *pull, const Digest *id);
 
 static bool need_entry(const char *name _unused, const Digest *id, const Digest *meta, void *data,
@@ -100,7 +95,7 @@ static bool on_metadata(const NetResponse *response, void *user, GError **error)
 
 static bool need_metadata(Pull *pull, const Digest *id, ObjectType type, GError **error)
 {
-    if (!ask(pull, id))
+    if (!digest_set_add(pull->asked, id))
         return true;
     CommitObject object;
     if (pull_have(pull, id, &object))
@@ -146,7 +141,7 @@ void pull_file_free(void *data)
 static void need_file(Pull *pull, const Digest *id)
 {
     CommitObject object;
-    if (!ask(pull, id) || pull_have(pull, id, &object))
+    if (!digest_set_add(pull->asked, id) || pull_have(pull, id, &object))
         return;
     PullFile *file = g_new0(PullFile, 1);
     file->pull = pull;

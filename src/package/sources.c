@@ -3,6 +3,7 @@
 #include "package/package.h"
 
 #include "base/file.h"
+#include "base/sort.h"
 
 #include <string.h>
 
@@ -180,11 +181,6 @@ static bool load_file(Parser *parser, const char *path, GError **error)
                                               : parse_list(parser, text, error);
 }
 
-static int compare_paths(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 /* sources.list, then the others in byte order, as apt reads them. */
 static GPtrArray *list_files(const char *apt_dir)
 {
@@ -195,7 +191,7 @@ static GPtrArray *list_files(const char *apt_dir)
     while (dir && (name = g_dir_read_name(dir)))
         if (g_str_has_suffix(name, ".list") || g_str_has_suffix(name, ".sources"))
             g_ptr_array_add(paths, g_build_filename(parts, name, NULL));
-    g_ptr_array_sort(paths, compare_paths);
+    sort_texts(paths);
     g_autofree char *main_list = g_build_filename(apt_dir, "sources.list", NULL);
     if (g_file_test(main_list, G_FILE_TEST_EXISTS))
         g_ptr_array_insert(paths, 0, g_steal_pointer(&main_list));

@@ -7,6 +7,7 @@
  * What is marked stays marked: a ref removed meanwhile is noticed by the next collection.
  */
 #include "base/cancel.h"
+#include "base/digest_set.h"
 #include "store/scan.h"
 
 #include <errno.h>
@@ -27,18 +28,6 @@ typedef struct {
 
 enum { SLICE_OBJECTS = 256, SLICE_US = 5000, IMAGE_LIMIT = 1 << 30 };
 
-static GHashTable *digest_set_new(void)
-{
-    return g_hash_table_new_full(digest_hash, digest_equal_void, g_free, NULL);
-}
-
-static bool add(GHashTable *set, const Digest *digest)
-{
-    if (g_hash_table_contains(set, digest))
-        return false;
-    return g_hash_table_add(set, g_memdup2(digest, sizeof *digest));
-}
-
 /* --- mark ----------------------------------------------------------------------------------------------- */
 
 static bool mark_object(Gc *gc, const Digest *object, GError **error);
@@ -47,7 +36,7 @@ static bool mark_tree_node(TreeNode *node, void *data, GError **error _unused)
 {
     Gc *gc = data;
     if (node->inode->has_object)
-        add(gc->live, &node->inode->object);
+        digest_set_add(gc->live, &node->inode->object);
     return true;
 }
 
@@ -64,7 +53,7 @@ static bool mark_stream(Gc *gc, const Digest *object, GError **error)
     if (!stream)
         return false;
     for (size_t i = 0; i < store_stream_n_objects(stream); i++)
-        add(gc->live, store_stream_object(stream, i));
+        digest_set_add(gc->live, store_stream_object(stream, i));
     for (size_t i = 0; i < store_stream_n_refs(stream); i++)
         if (!mark_object(gc, store_stream_nth_ref(stream, i), error))
             return false;
@@ -75,10 +64,11 @@ static bool mark_stream(Gc *gc, const Digest *object, GError **error)
  * can't be read stops the collection, since nobody knows what it needs. */
 static bool mark_object(Gc *gc, const Digest *object, GError **error)
 {
-    add(gc->live, object);
+    digest_set_add(gc->live, object);
     bool stream = g_hash_table_contains(gc->is_stream, object);
     bool image = g_hash_table_contains(gc->is_image, object);
-    if ((!stream && !image) || !store_has(gc->store, object) || !add(gc->expanded, object))
+    if ((!stream && !image) || !store_has(gc->store, object) ||
+        !digest_set_add(gc->expanded, object))
         return true;
     if ((stream && !mark_stream(gc, object, error)) || (image && !mark_image(gc, object, error)))
         return error_prefix(error, "cannot collect garbage");
@@ -95,7 +85,7 @@ static bool mark_refs(Gc *gc, StoreKind kind, GHashTable *is_kind, GError **erro
     gpointer name, target;
     g_hash_table_iter_init(&iter, links);
     while (g_hash_table_iter_next(&iter, &name, &target))
-        add(is_kind, target);
+        digest_set_add(is_kind, target);
     g_hash_table_iter_init(&iter, refs);
     while (g_hash_table_iter_next(&iter, &name, &target)) {
         const Digest *object = g_hash_table_lookup(links, target);
@@ -130,7 +120,7 @@ static bool mark(Gc *gc, GError **error)
     gpointer object;
     g_hash_table_iter_init(&iter, images);
     while (g_hash_table_iter_next(&iter, NULL, &object))
-        add(gc->is_image, object);
+        digest_set_add(gc->is_image, object);
     if (!mark_refs(gc, STORE_STREAMS, gc->is_stream, error) ||
         !mark_refs(gc, STORE_IMAGES, gc->is_image, error))
         return false;

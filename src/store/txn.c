@@ -14,6 +14,7 @@
  */
 #include "store/txn.h"
 
+#include "base/digest_set.h"
 #include "base/hash.h"
 
 #include <errno.h>
@@ -29,16 +30,6 @@ enum {
     SYNC_EACH =
         64, /* up to so many files fsync is cheaper than syncfs, which pays for others' dirty data */
 };
-
-static bool add_digest(GHashTable *set, const Digest *digest)
-{
-    return g_hash_table_add(set, g_memdup2(digest, sizeof *digest));
-}
-
-static GHashTable *digest_set_new(void)
-{
-    return g_hash_table_new_full(digest_hash, digest_equal_void, g_free, NULL);
-}
 
 /* --- begin ---------------------------------------------------------------------------------------------- */
 
@@ -107,7 +98,7 @@ static bool adopt_file(StoreTxn *txn, const char *name, GError **error)
     if (digest_parse(name, &expected) && store_measure(fd, &measured, &size, NULL) &&
         digest_equal(&expected, &measured)) {
         txn->staged_bytes += size;
-        add_digest(txn->staged, &expected);
+        digest_set_add(txn->staged, &expected);
         return true;
     }
     return unlinkat(txn->dirfd, name, 0) == 0 ||
@@ -233,7 +224,7 @@ static bool write_roots(StoreTxn *txn, GError **error)
         g_hash_table_iter_init(&iter, sets[i]);
         while (g_hash_table_iter_next(&iter, &digest, NULL)) {
             g_byte_array_append(roots, digest, DIGEST_SIZE);
-            add_digest(txn->settled, digest);
+            digest_set_add(txn->settled, digest);
         }
     }
     GHashTableIter iter;
@@ -303,13 +294,13 @@ bool txn_present(StoreTxn *txn, const Digest *object)
         return true;
     if (!txn_open_batch(txn, NULL) || !store_has(txn->store, object))
         return false;
-    add_digest(txn->found, object);
+    digest_set_add(txn->found, object);
     return true;
 }
 
 bool txn_staged(StoreTxn *txn, const Digest *digest, uint64_t size, GError **error)
 {
-    add_digest(txn->staged, digest);
+    digest_set_add(txn->staged, digest);
     txn->staged_bytes += size;
     if (g_hash_table_size(txn->staged) < BATCH_OBJECTS && txn->staged_bytes < BATCH_BYTES)
         return true;

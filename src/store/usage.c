@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "store/scan.h"
 
+#include "base/digest_set.h"
+
 #include <errno.h>
 #include <linux/fsverity.h>
 #include <sys/ioctl.h>
@@ -41,14 +43,13 @@ static bool add_links(Store *store, StoreKind kind, GHashTable *metadata, GError
     gpointer object;
     g_hash_table_iter_init(&iter, links);
     while (g_hash_table_iter_next(&iter, NULL, &object))
-        g_hash_table_add(metadata, g_memdup2(object, sizeof(Digest)));
+        digest_set_add(metadata, object);
     return true;
 }
 
 bool store_usage(Store *store, StoreUsage *out_usage, GError **error)
 {
-    g_autoptr(GHashTable) metadata =
-        g_hash_table_new_full(digest_hash, digest_equal_void, g_free, NULL);
+    g_autoptr(GHashTable) metadata = digest_set_new();
     StoreUsage usage = {0};
     Count count = {.metadata = metadata, .usage = &usage};
     struct statvfs fs;
