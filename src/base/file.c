@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/file.h"
 
+#include "base/sort.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -181,21 +183,47 @@ bool file_sync_dir_at(int dirfd, const char *path, GError **error)
     return true;
 }
 
+/* NULL with errno. The fd is opened once more, so that the caller's has no position that moves. */
+static GPtrArray *list_names(int fd)
+{
+    _autofd int own = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    _autodir DIR *dir = own < 0 ? NULL : fdopendir(own);
+    if (!dir)
+        return NULL;
+    fd_steal(&own); /* fdopendir owns it */
+    g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+    struct dirent *entry;
+    while (errno = 0, (entry = readdir(dir)))
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            g_ptr_array_add(names, g_strdup(entry->d_name));
+    if (errno != 0)
+        return NULL;
+    sort_texts(names);
+    return g_steal_pointer(&names);
+}
+
+GPtrArray *file_list_at(int dirfd, const char *path, GError **error)
+{
+    _autofd int fd = file_open_dir_at(dirfd, path, error);
+    if (fd < 0)
+        return NULL;
+    GPtrArray *names = list_names(fd);
+    return names ? names : error_throw_errno_null(error, "cannot list '%s'", path);
+}
+
+GPtrArray *file_list_fd(int fd, GError **error)
+{
+    GPtrArray *names = list_names(fd);
+    return names ? names : error_throw_errno_null(error, "cannot list directory");
+}
+
 static bool remove_children(int fd, const char *path, GError **error)
 {
-    _autofd int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    _autodir DIR *dir = copy < 0 ? NULL : fdopendir(copy);
-    if (!dir)
-        return error_throw_errno(error, "cannot list '%s'", path);
-    fd_steal(&copy); /* fdopendir owns it */
-    struct dirent *entry;
-    while (errno = 0, (entry = readdir(dir))) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        if (!file_remove_all_at(fd, entry->d_name, error))
+    g_autoptr(GPtrArray) names = file_list_fd(fd, error);
+    for (guint i = 0; names && i < names->len; i++)
+        if (!file_remove_all_at(fd, names->pdata[i], error))
             return error_prefix(error, "'%s'", path);
-    }
-    return errno == 0 || error_throw_errno(error, "cannot list '%s'", path);
+    return names || error_prefix(error, "'%s'", path);
 }
 
 bool file_remove_all_at(int dirfd, const char *path, GError **error)

@@ -34,6 +34,10 @@ bool file_symlink_replace_at(int dirfd, const char *path, const char *target, GE
 /* The target, newly allocated. */
 char *file_readlink_at(int dirfd, const char *path, GError **error);
 
+/* The names in a directory but "." and "..", in byte order; the array owns them. ERROR_NOT_FOUND without it. */
+GPtrArray *file_list_at(int dirfd, const char *path, GError **error);
+GPtrArray *file_list_fd(int fd, GError **error);
+
 /* mkdir -p; existing directories are left as they are. */
 bool file_ensure_dir_at(int dirfd, const char *path, mode_t mode, GError **error);
 /* fsync of the directory itself (path "" or "." = dirfd). */

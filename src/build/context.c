@@ -113,17 +113,11 @@ static bool read_entry(Walk *walk, int dirfd, TreeNode *dir, const char *path, c
 
 static bool read_dir(Walk *walk, int fd, TreeNode *node, const char *path, GError **error)
 {
-    _autofd int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    _autodir DIR *dir = copy < 0 ? NULL : fdopendir(copy);
-    if (!dir)
-        return error_throw_errno(error, "cannot list '%s' of the build context", path);
-    fd_steal(&copy);
-    struct dirent *entry;
-    while (errno = 0, (entry = readdir(dir)))
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
-            !read_entry(walk, fd, node, path, entry->d_name, error))
+    g_autoptr(GPtrArray) names = file_list_fd(fd, error);
+    for (guint i = 0; names && i < names->len; i++)
+        if (!read_entry(walk, fd, node, path, names->pdata[i], error))
             return false;
-    return errno == 0 || error_throw_errno(error, "cannot list '%s' of the build context", path);
+    return names || error_prefix(error, "'%s' of the build context", path);
 }
 
 static bool read_ignore(Context *context, char **out_text, GError **error)

@@ -42,17 +42,11 @@ static bool sweep(Host *host, int parent, const char *path, KeepFunc keep, GErro
     _autofd int fd = openat(parent, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT || error_throw_errno(error, "cannot open '%s'", path);
-    _autofd int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    _autodir DIR *dir = copy < 0 ? NULL : fdopendir(copy);
-    if (!dir)
-        return error_throw_errno(error, "cannot list '%s'", path);
-    fd_steal(&copy);
-    struct dirent *entry;
-    while (errno = 0, (entry = readdir(dir)))
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
-            !keep(host, entry->d_name) && !file_remove_all_at(fd, entry->d_name, error))
+    g_autoptr(GPtrArray) names = file_list_fd(fd, error);
+    for (guint i = 0; names && i < names->len; i++)
+        if (!keep(host, names->pdata[i]) && !file_remove_all_at(fd, names->pdata[i], error))
             return error_prefix(error, "'%s'", path);
-    return errno == 0 || error_throw_errno(error, "cannot list '%s'", path);
+    return names || error_prefix(error, "'%s'", path);
 }
 
 static bool sweep_refs(Host *host, Store *store, StoreKind kind, GError **error)

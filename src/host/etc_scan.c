@@ -93,17 +93,11 @@ static bool scan_name(Scan *scan, TreeNode *dir, int fd, const char *name, GErro
 
 static bool scan_dir(Scan *scan, TreeNode *dir, int fd, GError **error)
 {
-    _autofd int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    _autodir DIR *stream = copy < 0 ? NULL : fdopendir(copy);
-    if (!stream)
-        return error_throw_errno(error, "cannot list a directory");
-    fd_steal(&copy);
-    struct dirent *entry;
-    while (errno = 0, (entry = readdir(stream)))
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
-            !scan_name(scan, dir, fd, entry->d_name, error))
+    g_autoptr(GPtrArray) names = file_list_fd(fd, error);
+    for (guint i = 0; names && i < names->len; i++)
+        if (!scan_name(scan, dir, fd, names->pdata[i], error))
             return false;
-    return errno == 0 || error_throw_errno(error, "cannot list a directory");
+    return names != NULL;
 }
 
 Tree *etc_scan(int dirfd, GPtrArray *ignored, GError **error)

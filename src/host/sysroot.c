@@ -6,7 +6,6 @@
 #include "host/deployment.h"
 #include "host/entry.h"
 
-#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -101,18 +100,14 @@ static bool read_entries(Host *host, GPtrArray *found, GError **error)
     _autofd int fd = file_open_dir_at(host->boot_fd, "loader/entries", error);
     if (fd < 0)
         return error_prefix(error, "cannot read the boot entries of '%s'", host->path);
-    _autofd int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    _autodir DIR *dir = copy < 0 ? NULL : fdopendir(copy);
-    if (!dir)
-        return error_throw_errno(error, "cannot list the boot entries of '%s'", host->path);
-    fd_steal(&copy);
-    struct dirent *entry;
-    while (errno = 0, (entry = readdir(dir)))
-        if (entry->d_name[0] != '.' && g_str_has_suffix(entry->d_name, ".conf") &&
-            !read_entry(host, fd, entry->d_name, found, error))
+    g_autoptr(GPtrArray) names = file_list_fd(fd, error);
+    for (guint i = 0; names && i < names->len; i++) {
+        const char *name = names->pdata[i];
+        if (name[0] != '.' && g_str_has_suffix(name, ".conf") &&
+            !read_entry(host, fd, name, found, error))
             return false;
-    return errno == 0 ||
-           error_throw_errno(error, "cannot list the boot entries of '%s'", host->path);
+    }
+    return names || error_prefix(error, "cannot read the boot entries of '%s'", host->path);
 }
 
 static bool read_loader(Host *host, char **out_target, GError **error)

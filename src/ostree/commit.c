@@ -104,18 +104,15 @@ static char *find_abbreviated(Store *store, const char *digits, GError **error)
 {
     g_autofree char *found = NULL;
     g_autofree char *prefix = g_strconcat(STREAM_PREFIX, digits, NULL);
-    _autofd int fd = file_open_dir_at(store_dirfd(store), "streams", error);
-    _autodir DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (!dir)
-        return NULL;
-    fd_steal(&fd); /* fdopendir owns it */
-    for (struct dirent *entry; (entry = readdir(dir));) {
-        if (!g_str_has_prefix(entry->d_name, prefix))
+    g_autoptr(GPtrArray) names = file_list_at(store_dirfd(store), "streams", error);
+    for (guint i = 0; names && i < names->len; i++) {
+        const char *name = names->pdata[i];
+        if (!g_str_has_prefix(name, prefix))
             continue;
         if (found)
             return error_throw_null(error, ERROR_INVALID,
                                     "'%s' begins more than one commit's checksum", digits);
-        found = g_strdup(entry->d_name + strlen(STREAM_PREFIX));
+        found = g_strdup(name + strlen(STREAM_PREFIX));
     }
     return g_steal_pointer(&found);
 }

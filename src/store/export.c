@@ -145,16 +145,10 @@ static bool export_dir(const Export *export, int dirfd, TreeNode *dir, GError **
 
 static bool is_empty(int dirfd, GError **error)
 {
-    _autofd int copy = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    _autodir DIR *dir = copy < 0 ? NULL : fdopendir(copy);
-    if (!dir)
-        return error_throw_errno(error, "cannot list the directory");
-    fd_steal(&copy);
-    struct dirent *entry;
-    while ((entry = readdir(dir)))
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            return error_throw(error, ERROR_EXISTS, "cannot export: the directory is not empty");
-    return true;
+    g_autoptr(GPtrArray) names = file_list_fd(dirfd, error);
+    if (names && names->len > 0)
+        return error_throw(error, ERROR_EXISTS, "cannot export: the directory is not empty");
+    return names != NULL;
 }
 
 bool store_export_dir(Store *store, Tree *tree, int dirfd, GError **error)

@@ -224,33 +224,9 @@ static bool add_entry(Import *import, int dirfd, TreeNode *dir, const char *name
     return import_content(import, dirfd, name, node, &st, error);
 }
 
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static GPtrArray *list_names(int fd, GError **error)
-{
-    _autofd int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    _autodir DIR *dir = copy < 0 ? NULL : fdopendir(copy);
-    if (!dir)
-        return error_throw_errno_null(error, "cannot list it");
-    fd_steal(&copy);
-    g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
-    struct dirent *entry;
-    while (errno = 0, (entry = readdir(dir)))
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            g_ptr_array_add(names, g_strdup(entry->d_name));
-    if (errno != 0)
-        return error_throw_errno_null(error, "cannot list it");
-    if (names->len > 0)
-        qsort(names->pdata, names->len, sizeof(void *), compare_names);
-    return g_steal_pointer(&names);
-}
-
 static bool import_dir(Import *import, int fd, TreeNode *dir, GError **error)
 {
-    g_autoptr(GPtrArray) names = list_names(fd, error);
+    g_autoptr(GPtrArray) names = file_list_fd(fd, error);
     if (!names || !cancel_check(error))
         return false;
     for (guint i = 0; i < names->len; i++) {

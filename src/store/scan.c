@@ -8,23 +8,20 @@
 GPtrArray *scan_names(Store *store, const char *path, bool hidden, GError **error)
 {
     g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
-    _autofd int fd = openat(store->dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 && errno == ENOENT)
+    g_autoptr(GError) failed = NULL;
+    g_autoptr(GPtrArray) all = file_list_at(store->dirfd, path, &failed);
+    if (error_is(failed, ERROR_NOT_FOUND))
         return g_steal_pointer(&names);
-    _autodir DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (!dir)
-        return error_throw_errno_null(error, "cannot list '%s/%s'", store->path, path);
-    fd_steal(&fd);
-    struct dirent *entry;
-    while (errno = 0, (entry = readdir(dir))) {
-        const char *name = entry->d_name;
-        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "refs") == 0 ||
-            (name[0] == '.' && !hidden))
-            continue;
-        g_ptr_array_add(names, g_strdup(name));
+    if (!all) {
+        g_propagate_error(error, g_steal_pointer(&failed));
+        error_prefix(error, "'%s'", store->path);
+        return NULL;
     }
-    if (errno != 0)
-        return error_throw_errno_null(error, "cannot list '%s/%s'", store->path, path);
+    for (guint i = 0; i < all->len; i++) {
+        const char *name = all->pdata[i];
+        if (strcmp(name, "refs") != 0 && (name[0] != '.' || hidden))
+            g_ptr_array_add(names, g_strdup(name));
+    }
     return g_steal_pointer(&names);
 }
 
