@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/spawn.h"
+#include "base/sys/process.h"
 #include "engine/mounts.h"
 #include "engine/parse.h"
 #include "engine/process.h"
@@ -312,7 +313,7 @@ static bool record_start(const Starter *s, GError **error)
         .pid = s->process.pid,
         .monitor_pid = getpid(),
         .start_ticks = engine_process_start(s->process.pid),
-        .boot_id = g_strdup(engine_boot_id()),
+        .boot_id = g_strdup(sys_boot_id()),
         .started = g_get_real_time(),
         .ports = engine_ports_new(),
     };

@@ -10,6 +10,7 @@
 #include "engine/state.h"
 
 #include "base/file.h"
+#include "base/sys/process.h"
 #include "engine/parse.h"
 #include "monitor/monitor.h"
 
@@ -19,37 +20,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-const char *engine_boot_id(void)
-{
-    static char id[64];
-    if (!*id && sys_read_file_at(AT_FDCWD, "/proc/sys/kernel/random/boot_id", id, sizeof id) < 0)
-        strcpy(id, "unknown");
-    return id;
-}
-
-static uint64_t read_start(pid_t pid, char *out_state)
-{
-    char path[64], text[1024];
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    if (pid <= 0 || sys_read_file_at(AT_FDCWD, path, text, sizeof text) < 0)
-        return 0;
-    /* "pid (name) S …": the name may hold anything, its closing parenthesis is the last one */
-    const char *field = strrchr(text, ')');
-    if (!field || field[1] != ' ')
-        return 0;
-    field += 2;
-    *out_state = *field;
-    for (int i = 3; field && i < 22; i++) {
-        field = strchr(field, ' ');
-        field = field ? field + 1 : NULL;
-    }
-    return field ? strtoull(field, NULL, 10) : 0;
-}
-
 uint64_t engine_process_start(pid_t pid)
 {
     char state = 0;
-    uint64_t start = read_start(pid, &state);
+    uint64_t start = sys_process_start(pid, &state);
     return state == 'Z' || state == 'X' ? 0 : start;
 }
 
@@ -101,8 +75,8 @@ static void find_end(const EngineDirs *dirs, EngineState *state)
     if (apply_exit(dirs, state))
         return;
     char process = 0;
-    bool same_boot = g_strcmp0(state->boot_id, engine_boot_id()) == 0;
-    if (same_boot && read_start(state->pid, &process) == state->start_ticks) {
+    bool same_boot = g_strcmp0(state->boot_id, sys_boot_id()) == 0;
+    if (same_boot && sys_process_start(state->pid, &process) == state->start_ticks) {
         bool dead = process == 'Z' || process == 'X';
         /* a zombie whose monitor lives: the record is about to be written */
         if (!dead || engine_process_start(state->monitor_pid))

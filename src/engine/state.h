@@ -14,9 +14,7 @@ bool engine_state_save(const EngineDirs *dirs, const EngineState *state, GError 
  * that runs, was never started, or is fleeting, and when it was done before. */
 bool engine_state_settle(const EngineDirs *dirs, EngineState *state, GError **error);
 
-/* Of this boot; borrowed. */
-const char *engine_boot_id(void);
-/* Field 22 of /proc/PID/stat; 0 when there is no such process or it is a zombie. */
+/* sys_process_start(), but 0 for a zombie as well. */
 uint64_t engine_process_start(pid_t pid);
 /* A pidfd of the container's process, -1 when it is gone: never a stranger's. */
 int engine_process_open(const EngineState *state);

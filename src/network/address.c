@@ -11,6 +11,7 @@
 #include "network/state.h"
 
 #include "base/sys/fd.h"
+#include "base/sys/process.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -25,9 +26,10 @@ enum { RECORD = 72, ID_MAX = 64, FIRST = 2, CHUNK = 256 };
 /* Record 0 of this boot and subnet. */
 static int header_of(const Network *network, char header[RECORD + 1], SysError *error)
 {
-    char boot[40], subnet[INET_ADDRSTRLEN];
-    if (state_boot_id(boot, error) < 0)
-        return -1;
+    char subnet[INET_ADDRSTRLEN];
+    const char *boot = sys_boot_id();
+    if (!*boot)
+        return sys_fail(error, EIO, "cannot read the boot id");
     inet_ntop(AF_INET, &network->subnet, subnet, sizeof subnet);
     char text[96];
     snprintf(text, sizeof text, "pool1 %.36s %s/%u", boot, subnet, network->prefix);

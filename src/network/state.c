@@ -36,12 +36,3 @@ int state_file_lock(int dir, const char *bridge, const char *suffix, SysError *e
             return sys_fail_errno(error, "cannot lock 'network/%s'", name);
     return fd_steal(&fd);
 }
-
-int state_boot_id(char text[40], SysError *error)
-{
-    ssize_t n = sys_read_file_at(AT_FDCWD, "/proc/sys/kernel/random/boot_id", text, 40);
-    if (n == 36)
-        return 0;
-    errno = n < 0 ? (int)-n : EINVAL;
-    return sys_fail_errno(error, "cannot read the boot id");
-}

@@ -10,5 +10,3 @@ int state_dir_open(const char *run_dir, SysError *error);
  * exclusive), waiting for the holder: it is held for one write, or while one process sets the host
  * up. */
 int state_file_lock(int dir, const char *bridge, const char *suffix, SysError *error);
-/* Identifies this boot: 36 characters. */
-int state_boot_id(char text[40], SysError *error);

@@ -14,6 +14,7 @@
 #include "sandbox/internal.h"
 
 #include "base/file.h"
+#include "base/sys/process.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -44,23 +45,9 @@ static int open_list(const char *run_dir, GError **error)
     return fd_steal(&fd);
 }
 
-/* Field 22 of /proc/PID/stat, in clock ticks since boot; 0 when there is no such process. */
-static uint64_t start_time_of(pid_t pid)
-{
-    char path[64], text[1024];
-    g_snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    if (sys_read_file_at(AT_FDCWD, path, text, sizeof text) < 0)
-        return 0;
-    /* the name in brackets may hold anything, brackets too */
-    char *p = strrchr(text, ')');
-    for (int field = 2; p && field < 22; field++)
-        p = strchr(p + 1, ' ');
-    return p ? strtoull(p + 1, NULL, 10) : 0;
-}
-
 static bool record_taken(const Record *record)
 {
-    return record->pid > 0 && start_time_of(record->pid) == record->start_time;
+    return record->pid > 0 && sys_process_start(record->pid, NULL) == record->start_time;
 }
 
 static bool read_record(int fd, uint32_t slot, Record *out, GError **error)
@@ -142,7 +129,7 @@ static bool take_slot(int fd, const Record *wanted, uint32_t *out_slot, GError *
 
 bool ids_take(const char *run_dir, const char *name, RuntimeIdMap *out, GError **error)
 {
-    Record record = {.pid = getpid(), .start_time = start_time_of(getpid())};
+    Record record = {.pid = getpid(), .start_time = sys_process_start(getpid(), NULL)};
     g_strlcpy(record.name, name, sizeof record.name);
     _autofd int fd = open_list(run_dir, error);
     uint32_t slot = 0;
@@ -160,7 +147,7 @@ bool ids_hand_over(const char *run_dir, const RuntimeIdMap *map, pid_t pid, GErr
     if (fd < 0 || !read_record(fd, slot, &record, error))
         return false;
     record.pid = pid;
-    record.start_time = start_time_of(pid);
+    record.start_time = sys_process_start(pid, NULL);
     return write_record(fd, slot, &record, error);
 }
 

@@ -28,9 +28,6 @@ char *store_ref_path(StoreKind kind, const char *name, GError **error);
  * unlocks. `purpose` is shown to those who wait. ERROR_BUSY names the holder after a while. */
 int store_lock(Store *store, bool exclusive, const char *purpose, GError **error);
 
-/* The boot's id, "" when it can't be read. */
-const char *store_boot_id(void);
-
 /* In each staging directory: digests (32 bytes each) that its writer counts on and nothing may refer to yet. */
 #define STORE_STAGING         "staging"
 #define STORE_STAGING_ROOTS   "roots"

@@ -197,14 +197,6 @@ int store_lock(Store *store, bool exclusive, const char *purpose, GError **error
     return fd_steal(&fd);
 }
 
-const char *store_boot_id(void)
-{
-    static char id[64];
-    if (!*id && sys_read_file_at(AT_FDCWD, "/proc/sys/kernel/random/boot_id", id, sizeof id) < 0)
-        *id = '\0';
-    return id;
-}
-
 int store_lock_staging(int staging_fd, const char *name, bool *out_alive)
 {
     *out_alive = false;

@@ -16,6 +16,7 @@
 
 #include "base/digest_set.h"
 #include "base/hash.h"
+#include "base/sys/process.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -36,7 +37,7 @@ enum {
 static char *staging_name(const char *key)
 {
     static int counter;
-    g_autoptr(GString) name = g_string_new(store_boot_id());
+    g_autoptr(GString) name = g_string_new(sys_boot_id());
     g_string_append_c(name, '-');
     if (!key) {
         g_string_append_printf(name, "%d.%d.%08x", (int)getpid(), g_atomic_int_add(&counter, 1),
@@ -107,17 +108,11 @@ static bool adopt_file(StoreTxn *txn, const char *name, GError **error)
 
 static bool adopt(StoreTxn *txn, GError **error)
 {
-    _autofd int copy = openat(txn->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    _autodir DIR *dir = copy < 0 ? NULL : fdopendir(copy);
-    if (!dir)
-        return error_throw_errno(error, "cannot list the staging directory");
-    fd_steal(&copy);
-    struct dirent *entry;
-    while (errno = 0, (entry = readdir(dir)))
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
-            !adopt_file(txn, entry->d_name, error))
+    g_autoptr(GPtrArray) names = file_list_fd(txn->dirfd, error);
+    for (guint i = 0; names && i < names->len; i++)
+        if (!adopt_file(txn, names->pdata[i], error))
             return false;
-    return errno == 0 || error_throw_errno(error, "cannot list the staging directory");
+    return names || error_prefix(error, "the staging directory");
 }
 
 StoreTxn *store_txn_begin(Store *store, const char *key, GError **error)

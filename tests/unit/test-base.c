@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/digest_set.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/sort.h"
+#include "base/sys/process.h"
 
 #include <unistd.h>
 
@@ -80,11 +83,74 @@ static void test_file(void)
     g_assert_cmpint(access(path, F_OK), ==, -1);
 }
 
+static void test_list(void)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *path = g_dir_make_tmp("atomic-test-XXXXXX", &error);
+    _autofd int dir = file_open_dir_at(AT_FDCWD, path, &error);
+    g_assert_no_error(error);
+    const char *const names[] = {"b", ".a", "c", "B"};
+    for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
+        g_assert_true(file_replace_at(dir, names[i], "", 0, 0644, 0, &error));
+    /* twice: the fd has no position that the first reading moves */
+    for (int i = 0; i < 2; i++) {
+        g_autoptr(GPtrArray) list = file_list_fd(dir, &error);
+        g_assert_no_error(error);
+        g_ptr_array_add(list, NULL);
+        g_autofree char *all = g_strjoinv(" ", (char **)list->pdata);
+        g_assert_cmpstr(all, ==, ".a B b c");
+    }
+    g_autoptr(GPtrArray) none = file_list_at(dir, "nothing", &error);
+    g_assert_null(none);
+    g_assert_true(error_is(error, ERROR_NOT_FOUND));
+    g_assert_true(file_remove_all_at(AT_FDCWD, path, NULL));
+}
+
+static void test_sort_keys(void)
+{
+    g_autoptr(GHashTable) table = g_hash_table_new(g_str_hash, g_str_equal);
+    unsigned n;
+    g_autofree char **none = sort_keys(table, &n);
+    g_assert_cmpuint(n, ==, 0);
+    g_hash_table_add(table, (char *)"two");
+    g_hash_table_add(table, (char *)"One");
+    g_autofree char **keys = sort_keys(table, &n);
+    g_assert_cmpuint(n, ==, 2);
+    g_assert_cmpstr(keys[0], ==, "One");
+    g_assert_cmpstr(keys[1], ==, "two");
+}
+
+static void test_digest_set(void)
+{
+    g_autoptr(GHashTable) set = digest_set_new();
+    Digest digest = {{1}};
+    g_assert_true(digest_set_add(set, &digest));
+    g_assert_false(digest_set_add(set, &digest));
+    digest.bytes[0] = 2; /* the set has a copy */
+    g_assert_true(digest_set_add(set, &digest));
+    g_assert_cmpuint(g_hash_table_size(set), ==, 2);
+}
+
+static void test_process(void)
+{
+    char state = 0;
+    uint64_t start = sys_process_start(getpid(), &state);
+    g_assert_cmpuint(start, >, 0);
+    g_assert_cmpint(state, ==, 'R');
+    g_assert_cmpuint(sys_process_start(getpid(), NULL), ==, start);
+    g_assert_cmpuint(sys_process_start(0, NULL), ==, 0);
+    g_assert_cmpuint(strlen(sys_boot_id()), ==, 36);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/hash/verity", test_verity);
     g_test_add_func("/digest/parse", test_digest_parse);
+    g_test_add_func("/digest/set", test_digest_set);
     g_test_add_func("/file", test_file);
+    g_test_add_func("/file/list", test_list);
+    g_test_add_func("/sort/keys", test_sort_keys);
+    g_test_add_func("/process", test_process);
     return g_test_run();
 }

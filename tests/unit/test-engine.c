@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/file.h"
+#include "base/sys/process.h"
 #include "cli/columns.h"
 #include "cli/container_options.h"
 #include "cli/container_row.h"
@@ -377,7 +378,7 @@ static void save_running(Fixture *f, EngineDirs *dirs, pid_t pid, uint64_t start
         .status = ENGINE_RUNNING,
         .pid = pid,
         .start_ticks = start,
-        .boot_id = g_strdup(engine_boot_id()),
+        .boot_id = g_strdup(sys_boot_id()),
         .started = 1000000,
         .ports = engine_ports_new(),
     };
