@@ -350,7 +350,7 @@ leftovers() {
     [ "$(a ps -f label=kind=test --format '{{.Names}}')" = second ]
     [ "$(a ps -aqf name=nothing)" = "" ]
     [ "$(a ps -aq --no-trunc | head -1 | wc -c)" -eq 65 ]
-    [ "$(a ps -a --json | jq -r '.schema, .containers[1].Names')" = $'atomic/containers\nfirst' ]
+    [ "$(a ps -a --json | jq -r '.schema, .containers[1].Names')" = $'atomic.containers/1\nfirst' ]
     [ "$(a ps --format json | jq -r .Names)" = second ]
     [ "$(a ps --format 'table {{.Names}}\t{{.Image}}')" = $'NAMES     IMAGE\nsecond    base' ]
     [ "$(a container ls -q)" = "$(a ps -q)" ]
@@ -423,7 +423,7 @@ leftovers() {
     [[ $output == *"Data Space Available: "* ]]
     [[ $output == *"Metadata Space Used: "* ]]
     [[ $output == *"Cgroup Version: "* ]]
-    a info --json | jq -e '.schema == "atomic/info" and .images == 3 and .data_bytes > 1000000 and .shared_bytes == 0'
+    a info --json | jq -e '.schema == "atomic.info/1" and .images == 3 and .data_bytes > 1000000 and .shared_bytes == 0'
     [[ $(a version) == *Version:* ]]
 }
 

@@ -173,7 +173,7 @@ teardown() {
     run --separate-stderr "$ATOMIC" upgrade --preview
     [ "$status" -eq 0 ] && [[ $output == *"$expected" ]]
     [ "$("$ATOMIC" upgrade --check --json | jq -c '[.schema, .available, .packages.changed]')" = \
-        '["atomic/upgrade-check",true,[{"name":"curl","arch":"amd64","to":"1:7.88-2","from":"1:7.88-1"}]]' ]
+        '["atomic.upgrade-check/1",true,[{"name":"curl","arch":"amd64","to":"1:7.88-2","from":"1:7.88-1"}]]' ]
     run --separate-stderr "$ATOMIC" upgrade -q
     [ "$status" -eq 0 ] && [[ $output == *"$expected" ]]
     run --separate-stderr "$ATOMIC" rollback
