@@ -111,6 +111,7 @@ static void test_sort_keys(void)
     g_autoptr(GHashTable) table = g_hash_table_new(g_str_hash, g_str_equal);
     unsigned n;
     g_autofree char **none = sort_keys(table, &n);
+    g_assert_nonnull(none);
     g_assert_cmpuint(n, ==, 0);
     g_hash_table_add(table, (char *)"two");
     g_hash_table_add(table, (char *)"One");
