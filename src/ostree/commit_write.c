@@ -2,7 +2,7 @@
 /* Committing a tree.
  *
  * How it works: a first walk over the tree makes a job per inode (its header); threads compute the checksums, which
- * needs the files' bytes, unless the parent commit has a file of the same header and the same bytes (same object).
+ * needs the files' bytes, unless the parent or a similar commit has a file of the same header and the same bytes (same object).
  * Then the directories are hashed from the leaves up. The image is made from the OSTree objects gathered, not from the
  * tree given, so that it is the image that anyone makes who pulls the commit. */
 #include "ostree/ostree.h"
@@ -28,7 +28,7 @@ typedef struct {
     StoreTxn *txn;
     const OstreeCommitOptions *options;
     GHashTable *jobs;   /* TreeInode * -> FileJob * */
-    GHashTable *before; /* GBytes (header, object) -> Digest *, of the parent */
+    GHashTable *before; /* GBytes (header, object) -> Digest *, of a similar commit */
     ObjectSet *set;
     GMutex mutex;
     GError *failed; /* of the threads: the first */
@@ -51,18 +51,19 @@ static GBytes *cache_key(const void *header, size_t size, const Digest *object)
     return g_bytes_new_take(key, size + sizeof *object);
 }
 
-static void remember_parent(Commit *commit)
+static void remember_similar(Commit *commit)
 {
     commit->before =
         g_hash_table_new_full(g_bytes_hash, g_bytes_equal, (GDestroyNotify)g_bytes_unref, g_free);
-    if (!commit->options->parent)
+    const OstreeCommitOptions *options = commit->options;
+    const char *similar = options->similar ? options->similar : options->parent;
+    if (!similar)
         return;
-    g_autoptr(CommitData) parent =
-        commit_data_load(store_txn_store(commit->txn), commit->options->parent, NULL);
-    for (size_t i = 0; parent && i < commit_data_count(parent); i++) {
+    g_autoptr(CommitData) known = commit_data_load(store_txn_store(commit->txn), similar, NULL);
+    for (size_t i = 0; known && i < commit_data_count(known); i++) {
         Digest id;
         CommitObject object;
-        commit_data_nth(parent, i, &id, &object);
+        commit_data_nth(known, i, &id, &object);
         if (object.object)
             g_hash_table_insert(commit->before, cache_key(object.data, object.size, object.object),
                                 g_memdup2(&id, sizeof id));
@@ -312,7 +313,7 @@ static bool add_commit(Commit *commit, const Digest *root, const Digest *meta, D
 
 static bool commit_tree(Commit *commit, Tree *tree, Digest *out_id, GError **error)
 {
-    remember_parent(commit);
+    remember_similar(commit);
     Digest root, meta;
     /* flushed before the jobs, which open what the transaction put */
     if (!tree_walk(tree, add_job, commit, error) || !store_txn_flush(commit->txn, error) ||

@@ -41,7 +41,8 @@ bool ostree_has_commit(Store *store, const char *checksum);
 GVariant *ostree_load_commit(Store *store, const char *checksum, GError **error);
 /* The tree: times zero, files of equal metadata and content are hard links (composefs.md 4.2). */
 Tree *ostree_load_tree(Store *store, const char *checksum, GError **error);
-/* The EROFS image of the commit's tree: what to mount. */
+/* The EROFS image of the commit's tree: what to mount. A host tree's (one with /usr/etc) has empty directories
+ * etc, boot, sysroot and var as mount points also where the commit has none. */
 bool ostree_commit_image(Store *store, const char *checksum, Digest *out_image, GError **error);
 
 uint64_t ostree_commit_timestamp(GVariant *commit); /* seconds since 1970 */
@@ -108,13 +109,14 @@ typedef struct {
     const char *version; /* metadata `version`; NULL: none */
     uint64_t timestamp;  /* seconds; 0 means 1970: give the time that is meant */
     const char *parent;  /* checksum; NULL: none */
+    const char *similar; /* a commit that has many of the files; NULL: the parent */
     GVariant *metadata;  /* a{sv} or NULL; sunk when floating */
     bool no_xattrs;
 } OstreeCommitOptions;
 
 /* Commits the tree: writes the objects, image and stream, links them, sets the branch last. Flushes
  * the transaction. Times are dropped. Same tree and options, same checksum; same checksums as
- * `ostree commit`. Files that the parent has with equal metadata and bytes are not read again.
+ * `ostree commit`. Files that the parent or `similar` has with equal metadata and bytes are not read again.
  * ERROR_INVALID names the path of what OSTree can't hold: a name that isn't UTF-8, a device, a
  * socket, a FIFO. */
 bool ostree_commit(StoreTxn *txn, Tree *tree, const OstreeCommitOptions *options,

@@ -153,6 +153,7 @@ teardown() {
     "$ATOMIC" deploy -q origin:test/tree
     mkdir mnt
     "$ATOMIC" store mount "deploy/$one.0" mnt --store sys/atomic/store || skip "can't mount here"
+    [ -d mnt/etc ] # where the deployment's goes; the tree has only /usr/etc
     cmp mnt/usr/bin/big1 t1/usr/bin/big1
     [ "$(cat mnt/usr/bin/version)" = 1 ]
     "$ATOMIC" store unmount mnt

@@ -306,6 +306,36 @@ static void test_commit(void)
     g_assert_nonnull(error);
 }
 
+/* What is mounted as a host's root has its mount points, whatever the commit has; other trees are as they are. */
+static void test_mount_points(void)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(Store) store = new_store("mount-points");
+    g_autoptr(StoreTxn) txn = store_txn_begin(store, NULL, &error);
+    const OstreeCommitOptions options = {.ref = "host"};
+    for (unsigned host = 0; host < 2; host++) {
+        g_autoptr(Tree) tree = sample_tree(txn);
+        g_assert_nonnull(tree_add(tree, tree_root(tree), "var", S_IFDIR | 0711, &error));
+        g_assert_nonnull(tree_ensure_dir(tree, host ? "usr/etc" : "usr/lib", &error));
+        g_autofree char *checksum = NULL;
+        ostree_commit(txn, tree, &options, &checksum, &error);
+        g_assert_no_error(error);
+        Digest image;
+        g_assert_true(ostree_commit_image(store, checksum, &image, &error));
+        g_autoptr(Tree) mounted = store_load_image(store, &image, &error);
+        g_autoptr(Tree) loaded = ostree_load_tree(store, checksum, &error);
+        g_assert_no_error(error);
+        static const char *const names[] = {"etc", "boot", "sysroot"};
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+            TreeNode *node = tree_lookup(mounted, names[i]);
+            g_assert_cmpint(node != NULL, ==, host);
+            g_assert_true(!node || node->inode->mode == (S_IFDIR | 0755));
+            g_assert_null(tree_lookup(loaded, names[i]));
+        }
+        g_assert_cmpuint(tree_lookup(mounted, "var")->inode->mode, ==, S_IFDIR | 0711);
+    }
+}
+
 /* A commit stream with bytes changed never crashes; mostly it is refused. */
 static void test_mutations(void)
 {
@@ -379,6 +409,7 @@ int main(int argc, char **argv)
     g_test_add_func("/ostree/summary", test_summary);
     scratch = g_dir_make_tmp("test-ostree-XXXXXX", NULL);
     g_test_add_func("/ostree/commit", test_commit);
+    g_test_add_func("/ostree/mount-points", test_mount_points);
     g_test_add_func("/ostree/mutations", test_mutations);
     g_test_add_func("/ostree/nested-too-deep", test_too_deep);
     int status = g_test_run();
