@@ -85,7 +85,7 @@ int cli_compose_tree(const CliCommand *command, int argc, char **argv, GError **
         {"repo", 0, 0, G_OPTION_ARG_FILENAME, &options.repo, "Publish to this archive repository",
          "DIR"},
         {"dry-run", 0, 0, G_OPTION_ARG_NONE, &options.dry_run, "Only print the packages", NULL},
-        {"force", 0, 0, G_OPTION_ARG_NONE, &options.force, "Commit although nothing changed", NULL},
+        {"force", 0, 0, G_OPTION_ARG_NONE, &options.force, "Compose although nothing changed: the same commit again", NULL},
         {"cache-dir", 0, 0, G_OPTION_ARG_FILENAME, &options.cache_dir, "Keep downloads here",
          "DIR"},
         {"apt-dir", 0, 0, G_OPTION_ARG_FILENAME, &options.apt_dir,

@@ -24,14 +24,14 @@
 #include <unistd.h>
 
 /* Raised when the same inputs give another tree. */
-#define RECIPE "1"
+#define RECIPE "2"
 
 typedef struct {
     const Treefile *treefile;
     const ComposeOptions *options;
     GPtrArray *packages; /* borrowed from the result */
-    char *parent;        /* checksum, or NULL */
-    char *parent_version, *parent_hash;
+    char *before;        /* the branch's newest commit, or NULL */
+    char *before_version, *before_hash;
     char input_hash[DIGEST_HEX_SIZE];
     StoreTxn *txn;
     GPtrArray *parts;
@@ -41,9 +41,9 @@ typedef struct {
 
 static void compose_clear(Compose *compose)
 {
-    g_free(compose->parent);
-    g_free(compose->parent_version);
-    g_free(compose->parent_hash);
+    g_free(compose->before);
+    g_free(compose->before_version);
+    g_free(compose->before_hash);
     g_clear_pointer(&compose->rootfs.tree, tree_free);
     g_clear_pointer(&compose->parts, g_ptr_array_unref);
     g_clear_pointer(&compose->txn, store_txn_free);
@@ -99,31 +99,39 @@ static void hash_inputs(Compose *compose)
     memcpy(compose->input_hash, digest_hex(&digest).text, DIGEST_HEX_SIZE);
 }
 
-static bool load_parent(Compose *compose, GError **error)
+static bool load_before(Compose *compose, GError **error)
 {
     Store *store = compose->options->store;
     g_autoptr(GError) missing = NULL;
-    if (!ostree_resolve(store, compose->treefile->ref, &compose->parent, &missing)) {
+    if (!ostree_resolve(store, compose->treefile->ref, &compose->before, &missing)) {
         if (error_is(missing, ERROR_NOT_FOUND))
             return true;
         g_propagate_error(error, g_steal_pointer(&missing));
         return false;
     }
-    g_autoptr(GVariant) commit = ostree_load_commit(store, compose->parent, error);
+    g_autoptr(GVariant) commit = ostree_load_commit(store, compose->before, error);
     if (!commit)
         return false;
-    compose->parent_version = ostree_commit_version(commit);
-    compose->parent_hash = ostree_commit_metadata_string(commit, "atomic.inputhash");
+    compose->before_version = ostree_commit_version(commit);
+    compose->before_hash = ostree_commit_metadata_string(commit, "atomic.inputhash");
     return true;
 }
 
-/* "12" after nothing, "12.1" after "12", "12.2" after "12.1". */
+static bool is_unchanged(const Compose *compose)
+{
+    return compose->before_hash && strcmp(compose->before_hash, compose->input_hash) == 0;
+}
+
+/* "12" after nothing, "12.1" after "12", "12.2" after "12.1". The same inputs, composed again by force, are the same
+ * version. */
 static char *next_version(const Compose *compose)
 {
     const char *prefix = compose->treefile->version_prefix;
     if (!prefix)
         return g_strdup(compose->treefile->version);
-    const char *old = compose->parent_version;
+    const char *old = compose->before_version;
+    if (is_unchanged(compose))
+        return g_strdup(old);
     size_t length = strlen(prefix);
     if (!old || strncmp(old, prefix, length) != 0 || (old[length] && old[length] != '.'))
         return g_strdup(prefix);
@@ -344,12 +352,16 @@ static GVariant *commit_metadata(const Compose *compose)
 static bool commit(Compose *compose, uint64_t epoch, ComposeResult *result, GError **error)
 {
     g_autofree char *version = next_version(compose);
-    fprintf(stderr, "Committing %s\n", compose->treefile->ref);
+    g_autofree char *subject = version ? g_strdup_printf("%s %s", compose->treefile->ref, version)
+                                       : g_strdup(compose->treefile->ref);
+    fprintf(stderr, "Committing %s\n", subject);
+    /* no parent: the commit would not be the same again when it is composed elsewhere */
     const OstreeCommitOptions options = {
         .ref = compose->treefile->ref,
+        .subject = subject,
         .version = version,
         .timestamp = epoch,
-        .parent = compose->parent,
+        .similar = compose->before,
         .metadata = commit_metadata(compose),
     };
     if (!ostree_commit(compose->txn, compose->rootfs.tree, &options, &result->checksum, error))
@@ -403,13 +415,12 @@ bool compose_tree(const Treefile *treefile, const ComposeOptions *options,
     compose.packages = result.packages;
     if (!options->dry_run) {
         hash_inputs(&compose);
-        if (!load_parent(&compose, error))
+        if (!load_before(&compose, error))
             return false;
-        result.unchanged = !options->force && compose.parent_hash &&
-                           strcmp(compose.parent_hash, compose.input_hash) == 0;
+        result.unchanged = !options->force && is_unchanged(&compose);
         if (result.unchanged) {
-            result.checksum = g_strdup(compose.parent);
-            result.version = g_strdup(compose.parent_version);
+            result.checksum = g_strdup(compose.before);
+            result.version = g_strdup(compose.before_version);
         } else if (!compose_commit(&compose, &result, error)) {
             return false;
         }

@@ -24,8 +24,9 @@
  *   /home /root /srv /opt /mnt -> var/…, /media -> run/media, /usr/local -> ../var/usrlocal,
  *   /ostree -> sysroot/ostree
  *
- * Reproducible: the commit is a function of the treefile, the packages and this program. Its time
- * is that of the newest file in the packages ($SOURCE_DATE_EPOCH wins), all others are zero.
+ * Reproducible: the commit is a function of the treefile, the packages and this program (and, with
+ * an automatic version, of how many came before). So it has no parent. Its time is that of the
+ * newest file in the packages ($SOURCE_DATE_EPOCH wins), all others are zero.
  */
 #pragma once
 
@@ -68,7 +69,7 @@ typedef struct {
     void *fetch_data;
     const char *repo; /* archive repository to publish to; NULL: none */
     bool dry_run;     /* solve only */
-    bool force;       /* commit even when nothing changed */
+    bool force;       /* compose even when nothing changed: gives the same commit again */
     bool verbose;     /* what the maintainer scripts say goes to stderr */
 } ComposeOptions;
 

@@ -64,6 +64,17 @@ refuses() { # WORDS ARGUMENT…: fails with these words and commits nothing
     [ "$output" = "$first" ]
 }
 
+@test "the commit says what it is; composed again by force it is the same" {
+    first=$(compose --repo repo tree.yaml)
+    [ "$("$ATOMIC" tree log --json test/tree | jq -r '.commits[0].subject')" = "test/tree 1" ]
+    echo 'packages: [extra]' >more.yaml
+    sed -i '1i include: more.yaml' tree.yaml
+    second=$(compose tree.yaml)
+    [ "$second" != "$first" ]
+    [ "$(compose --force tree.yaml)" = "$second" ]
+    [ "$("$ATOMIC" tree log --json test/tree | jq -r '.commits[] | .subject + " of " + (.parent // "none")')" = "test/tree 1.1 of none" ]
+}
+
 @test "scripts ran, the database is kept, /var is instructions" {
     compose --repo repo tree.yaml
     if command -v ostree >/dev/null; then
@@ -75,6 +86,8 @@ refuses() { # WORDS ARGUMENT…: fails with these words and commits nothing
         ostree --repo=repo cat test/tree /usr/lib/tmpfiles.d/atomic-var.conf | grep -x 'd /var/lib/tiny 0755 0 0 -'
         ostree --repo=repo ls test/tree /bin | grep -- '-> usr/bin'
         [ -z "$(ostree --repo=repo ls test/tree /var | tail -n +2)" ]
+        # an ostree that is older than 2023.6 deploys no tree with both /etc and /usr/etc
+        run ! ostree --repo=repo ls test/tree /etc
         run ! ostree --repo=repo ls test/tree /usr/sbin/policy-rc.d
         [ "$(ostree --repo=repo show test/tree --print-metadata-key=version)" = "'1'" ]
         ostree --repo=repo show test/tree --print-metadata-key=atomic.pkglist | grep "('tool', '1:0.9', "
