@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 int file_open_at(int dirfd, const char *path, int flags, GError **error)
@@ -250,4 +251,46 @@ bool file_exists_at(int dirfd, const char *path, bool *out_exists, GError **erro
         return error_throw_errno(error, "cannot look at '%s'", path);
     *out_exists = exists;
     return true;
+}
+
+static char *describe_process(int pid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/cmdline", pid);
+    size_t size = 0;
+    g_autofree char *line = file_read_at(AT_FDCWD, path, 1 << 20, &size, NULL);
+    if (!line || !size)
+        return g_strdup_printf("process %d", pid);
+    for (size_t i = 0; i + 1 < size; i++)
+        if ((unsigned char)line[i] <= ' ') /* the words end in NUL */
+            line[i] = ' ';
+    g_autofree char *text = g_utf8_make_valid(line, -1);
+    char *words = strchr(text, ' ');
+    g_autofree char *program = g_strndup(text, words ? (size_t)(words - text) : strlen(text));
+    g_autofree char *name = g_path_get_basename(program);
+    bool is_long = words && g_utf8_strlen(words, -1) > 100;
+    if (is_long)
+        *g_utf8_offset_to_pointer(words, 100) = '\0';
+    return g_strdup_printf("'%s%s%s' (process %d)", name, words ? words : "", is_long ? "..." : "",
+                           pid);
+}
+
+char *file_lock_holder(int fd)
+{
+    struct stat st;
+    g_autofree char *locks = file_read_at(AT_FDCWD, "/proc/locks", 16 << 20, NULL, NULL);
+    if (!locks || fstat(fd, &st) < 0)
+        return NULL;
+    /* "1: FLOCK  ADVISORY  WRITE 1234 fe:01:56789 0 EOF"; "-> " after the number: waits for it */
+    g_autofree char *wanted = g_strdup_printf("%02x:%02x:%" G_GUINT64_FORMAT, major(st.st_dev),
+                                              minor(st.st_dev), (uint64_t)st.st_ino);
+    for (char *line = locks, *next; line && *line; line = next) {
+        char file[64];
+        int pid;
+        if ((next = strchr(line, '\n')))
+            *next++ = '\0';
+        if (sscanf(line, "%*d: FLOCK %*s %*s %d %63s", &pid, file) == 2 && pid > 0 &&
+            strcmp(file, wanted) == 0)
+            return describe_process(pid);
+    }
+    return NULL;
 }

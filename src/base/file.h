@@ -47,3 +47,7 @@ bool file_remove_all_at(int dirfd, const char *path, GError **error);
 
 /* False on any other failure than "not there"; *out_exists tells. */
 bool file_exists_at(int dirfd, const char *path, bool *out_exists, GError **error);
+
+/* Who holds a flock of the open file: "'COMMAND LINE' (process N)" of one holder, for messages; NULL when the kernel
+ * doesn't say (another PID namespace). */
+char *file_lock_holder(int fd);

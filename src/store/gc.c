@@ -4,6 +4,8 @@
  * not marked; let the lock go between slices. Links that name the dead go before the objects do, so that a kill in
  * between leaves no name without its bytes.
  *
+ * Nothing is removed when a root can't be read, for whatever reason: what it needs would be lost with it.
+ *
  * What is marked stays marked: a ref removed meanwhile is noticed by the next collection.
  */
 #include "base/cancel.h"
@@ -67,9 +69,12 @@ static bool mark_object(Gc *gc, const Digest *object, GError **error)
     digest_set_add(gc->live, object);
     bool stream = g_hash_table_contains(gc->is_stream, object);
     bool image = g_hash_table_contains(gc->is_image, object);
-    if ((!stream && !image) || !store_has(gc->store, object) ||
-        !digest_set_add(gc->expanded, object))
+    if ((!stream && !image) || g_hash_table_contains(gc->expanded, object))
         return true;
+    if (faccessat(gc->store->objects_fd, store_object_path(object).text, F_OK, 0) < 0)
+        return errno == ENOENT ||
+               error_throw_errno(error, "cannot look at object '%.12s'", digest_hex(object).text);
+    digest_set_add(gc->expanded, object);
     if ((stream && !mark_stream(gc, object, error)) || (image && !mark_image(gc, object, error)))
         return error_prefix(error, "cannot collect garbage");
     return true;
@@ -98,12 +103,37 @@ static bool mark_refs(Gc *gc, StoreKind kind, GHashTable *is_kind, GError **erro
 static bool mark_staging(Gc *gc, const char *name, GError **error)
 {
     g_autofree char *path = g_strconcat(STORE_STAGING "/", name, "/" STORE_STAGING_ROOTS, NULL);
+    g_autoptr(GError) failed = NULL;
     size_t size;
-    g_autofree char *roots = file_read_at(gc->store->dirfd, path, (size_t)1 << 32, &size, NULL);
+    g_autofree char *roots = file_read_at(gc->store->dirfd, path, (size_t)1 << 32, &size, &failed);
+    if (!roots && !error_is(failed, ERROR_NOT_FOUND)) {
+        g_propagate_error(error, g_steal_pointer(&failed));
+        return false;
+    }
     for (size_t at = 0; roots && at + DIGEST_SIZE <= size; at += DIGEST_SIZE) {
         Digest object;
         memcpy(object.bytes, roots + at, DIGEST_SIZE);
         if (!mark_object(gc, &object, error))
+            return false;
+    }
+    return true;
+}
+
+/* What writers count on: those that live, and those that are gone on with. */
+static bool mark_writers(Gc *gc, GError **error)
+{
+    g_autoptr(GPtrArray) names = scan_names(gc->store, STORE_STAGING, false, error);
+    _autofd int staging = names ? file_open_dir_at(gc->store->dirfd, STORE_STAGING, error) : -1;
+    if (staging < 0)
+        return false;
+    for (guint i = 0; i < names->len; i++) {
+        const char *name = g_ptr_array_index(names, i);
+        StagingState state;
+        _autofd int lock = -1;
+        if (!store_lock_staging(staging, name, &state, &lock, error))
+            return false;
+        if ((state == STAGING_ALIVE || state == STAGING_RESUMABLE) &&
+            !mark_staging(gc, name, error))
             return false;
     }
     return true;
@@ -121,23 +151,8 @@ static bool mark(Gc *gc, GError **error)
     g_hash_table_iter_init(&iter, images);
     while (g_hash_table_iter_next(&iter, NULL, &object))
         digest_set_add(gc->is_image, object);
-    if (!mark_refs(gc, STORE_STREAMS, gc->is_stream, error) ||
-        !mark_refs(gc, STORE_IMAGES, gc->is_image, error))
-        return false;
-    g_autoptr(GPtrArray) names = scan_names(gc->store, STORE_STAGING, false, error);
-    if (!names)
-        return false;
-    _autofd int staging = file_open_dir_at(gc->store->dirfd, STORE_STAGING, error);
-    if (staging < 0)
-        return false;
-    for (guint i = 0; i < names->len; i++) {
-        const char *name = g_ptr_array_index(names, i);
-        bool alive;
-        _autofd int dead _unused = store_lock_staging(staging, name, &alive);
-        if (alive && !mark_staging(gc, name, error))
-            return false;
-    }
-    return true;
+    return mark_refs(gc, STORE_STREAMS, gc->is_stream, error) &&
+           mark_refs(gc, STORE_IMAGES, gc->is_image, error) && mark_writers(gc, error);
 }
 
 /* --- sweep ---------------------------------------------------------------------------------------------- */
@@ -178,7 +193,7 @@ static bool sweep_links(Gc *gc, StoreKind kind, GError **error)
     return true;
 }
 
-/* The directories of writers that died. */
+/* The directories of writers that died and that nobody will go on with. */
 static bool sweep_staging(Gc *gc, GError **error)
 {
     g_autoptr(GPtrArray) names = scan_names(gc->store, STORE_STAGING, false, error);
@@ -187,9 +202,10 @@ static bool sweep_staging(Gc *gc, GError **error)
         return false;
     for (guint i = 0; i < names->len; i++) {
         const char *name = g_ptr_array_index(names, i);
-        bool alive;
-        _autofd int lock = store_lock_staging(staging, name, &alive);
-        if (lock >= 0 && !file_remove_all_at(staging, name, error))
+        StagingState state;
+        _autofd int lock = -1;
+        if (!store_lock_staging(staging, name, &state, &lock, error) ||
+            (state == STAGING_DEAD && !file_remove_all_at(staging, name, error)))
             return false;
     }
     return true;

@@ -25,12 +25,19 @@ const char *store_kind_dir(StoreKind kind);
 char *store_ref_path(StoreKind kind, const char *name, GError **error);
 
 /* The store's lock: shared while a batch is written, exclusive while a slice is swept. An fd whose closing
- * unlocks. `purpose` is shown to those who wait. ERROR_BUSY names the holder after a while. */
+ * unlocks. `purpose` goes into the file. ERROR_BUSY names the holder after a while. */
 int store_lock(Store *store, bool exclusive, const char *purpose, GError **error);
 
 /* In each staging directory: digests (32 bytes each) that its writer counts on and nothing may refer to yet. */
 #define STORE_STAGING         "staging"
 #define STORE_STAGING_ROOTS   "roots"
 #define STORE_STAGING_JOURNAL "journal"
-/* The directory's lock when its writer is dead (an fd; closing unlocks), -1 with *out_alive when it lives. */
-int store_lock_staging(int staging_fd, const char *name, bool *out_alive);
+typedef enum {
+    STAGING_GONE,      /* or no directory */
+    STAGING_ALIVE,     /* its writer has it locked */
+    STAGING_RESUMABLE, /* the writer is dead, but the next one of its key will go on */
+    STAGING_DEAD,
+} StagingState;
+/* Unless it is alive *out_lock is the directory's lock (an fd; closing unlocks). */
+bool store_lock_staging(int staging_fd, const char *name, StagingState *out_state, int *out_lock,
+                        GError **error);

@@ -128,14 +128,15 @@ static char *decode(const char *part)
     return g_string_free(g_steal_pointer(&text), false);
 }
 
-/* Syncs the ref's directory and those above it up to refs/: some may be new. */
-static bool sync_parents(Store *store, const char *path, bool all, GError **error)
+/* Syncs the ref's directory and those above it up to refs/: some may be new, made by this process or by one that was
+ * killed before it could sync. Of what is on disk already a sync costs nothing. */
+static bool sync_parents(Store *store, const char *path, GError **error)
 {
     g_autofree char *dir = g_path_get_dirname(path);
     for (;;) {
         if (!file_sync_dir_at(store->dirfd, dir, error))
             return false;
-        if (!all || !strchr(dir, '/'))
+        if (!strchr(dir, '/'))
             return true;
         char *up = g_path_get_dirname(dir);
         g_free(dir);
@@ -146,12 +147,9 @@ static bool sync_parents(Store *store, const char *path, bool all, GError **erro
 static bool place_ref(Store *store, const char *path, const char *target, GError **error)
 {
     g_autofree char *dir = g_path_get_dirname(path);
-    bool exists;
-    if (!file_exists_at(store->dirfd, dir, &exists, error))
-        return false;
     return file_ensure_dir_at(store->dirfd, dir, 0755, error) &&
            file_symlink_replace_at(store->dirfd, path, target, error) &&
-           sync_parents(store, path, !exists, error);
+           sync_parents(store, path, error);
 }
 
 bool store_set_ref(Store *store, StoreKind kind, const char *name, const char *target,
@@ -248,6 +246,8 @@ static bool list_dir(Store *store, const char *path, const char *prefix, GHashTa
             target[n] = '\0';
             const char *slash = strrchr(target, '/');
             g_hash_table_insert(refs, g_steal_pointer(&name), g_strdup(slash ? slash + 1 : target));
+        } else if (errno != ENOENT) { /* a name that can't be read must not look like none */
+            return error_throw_errno(error, "cannot read the ref '%s'", below);
         }
     }
     return errno == 0 || error_throw_errno(error, "cannot list '%s'", path);

@@ -62,14 +62,18 @@ GHashTable *scan_links(Store *store, StoreKind kind, GError **error)
     g_autoptr(GPtrArray) names = scan_names(store, store_kind_dir(kind), false, error);
     if (!names)
         return NULL;
-    GHashTable *links = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    g_autoptr(GHashTable) links = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     for (guint i = 0; i < names->len; i++) {
         const char *name = g_ptr_array_index(names, i);
         g_autofree char *path = g_strconcat(store_kind_dir(kind), "/", name, NULL);
-        g_autofree char *target = file_readlink_at(store->dirfd, path, NULL);
+        char target[256];
+        ssize_t n = readlinkat(store->dirfd, path, target, sizeof target - 1);
         Digest object;
-        if (target && store_parse_object_path(target, &object))
+        if (n < 0 && errno != ENOENT && errno != EINVAL) /* removed since; no link */
+            return error_throw_errno_null(error, "cannot read link '%s'", path);
+        target[MAX(n, 0)] = '\0';
+        if (n > 0 && store_parse_object_path(target, &object))
             g_hash_table_insert(links, g_strdup(name), g_memdup2(&object, sizeof object));
     }
-    return links;
+    return g_steal_pointer(&links);
 }

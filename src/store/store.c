@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "store/layout.h"
 
+#include "base/sys/process.h"
+
 #include <errno.h>
 #include <jansson.h>
 #include <string.h>
@@ -168,12 +170,13 @@ int store_objects_fd(const Store *store)
 
 enum { LOCK_PATIENCE_S = 60, LOCK_POLL_US = 5000 };
 
+/* For people who look into the file; messages ask the kernel, which knows of shared holders too. */
 static void describe_holder(int fd, const char *purpose)
 {
     char text[128];
     int n = g_snprintf(text, sizeof text, "%s (process %d)\n", purpose, (int)getpid());
     if (ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)n, 0) < 0)
-        errno = 0; /* only shown to others */
+        errno = 0;
 }
 
 int store_lock(Store *store, bool exclusive, const char *purpose, GError **error)
@@ -186,9 +189,9 @@ int store_lock(Store *store, bool exclusive, const char *purpose, GError **error
         if (errno != EWOULDBLOCK && errno != EINTR)
             return error_throw_errno_fd(error, "cannot lock store '%s'", store->path);
         if (g_get_monotonic_time() > give_up) {
-            g_autofree char *holder = file_read_fd(fd, 4096, NULL, NULL);
-            return error_throw_fd(error, ERROR_BUSY, "the store '%s' is in use: %s", store->path,
-                                  g_strchomp(holder ? holder : (char *)""));
+            g_autofree char *holder = file_lock_holder(fd);
+            return error_throw_fd(error, ERROR_BUSY, "the store '%s' is in use by %s", store->path,
+                                  holder ? holder : "another process");
         }
         g_usleep(LOCK_POLL_US);
     }
@@ -197,15 +200,34 @@ int store_lock(Store *store, bool exclusive, const char *purpose, GError **error
     return fd_steal(&fd);
 }
 
-int store_lock_staging(int staging_fd, const char *name, bool *out_alive)
+enum { RESUMABLE_S = 24 * 60 * 60 };
+
+/* With a journal of this boot that is not older than a day. */
+static bool is_resumable(int fd, const char *name)
 {
-    *out_alive = false;
+    struct stat st;
+    const char *boot = sys_boot_id();
+    if (!*boot || !g_str_has_prefix(name, boot) ||
+        fstatat(fd, STORE_STAGING_JOURNAL, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return false;
+    gint64 age = g_get_real_time() / G_USEC_PER_SEC - st.st_mtime;
+    return ABS(age) < RESUMABLE_S; /* a clock that was put back must not keep it for years */
+}
+
+bool store_lock_staging(int staging_fd, const char *name, StagingState *out_state, int *out_lock,
+                        GError **error)
+{
+    *out_state = STAGING_GONE;
+    *out_lock = -1;
     _autofd int fd = openat(staging_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
-        return -1;
+        return errno == ENOENT || errno == ENOTDIR ||
+               error_throw_errno(error, "cannot open '" STORE_STAGING "/%s'", name);
     if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        *out_alive = true;
-        return -1;
+        *out_state = STAGING_ALIVE;
+        return true;
     }
-    return fd_steal(&fd);
+    *out_state = is_resumable(fd, name) ? STAGING_RESUMABLE : STAGING_DEAD;
+    *out_lock = fd_steal(&fd);
+    return true;
 }

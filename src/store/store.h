@@ -218,9 +218,11 @@ typedef struct {
     uint64_t objects, bytes; /* removed (or would be) */
     uint64_t kept_objects, kept_bytes;
 } StoreGcResult;
-/* Removes what no ref reaches and no living transaction counts on. Takes the lock exclusively, a slice at a time:
- * the caller must have no unflushed transaction of its own (ERROR_BUSY after a minute). ERROR_CORRUPT, and nothing
- * more is removed, when a named stream or image can't be read, since nobody knows what it needs. */
+/* Removes what no ref reaches and no transaction counts on that lives or (keyed, with a journal, of this boot, younger
+ * than a day) will be gone on with. Takes the lock exclusively, a slice at a time:
+ * the caller must have no unflushed transaction of its own (ERROR_BUSY after a minute). When a
+ * name, stream or image can't be read nothing more is removed (ERROR_CORRUPT when its bytes are wrong), since nobody
+ * knows what it needs. */
 bool store_gc(Store *store, bool dry_run, StoreGcResult *out_result, GError **error);
 
 typedef struct {

@@ -10,7 +10,8 @@
  *
  * Against garbage collection: the store's lock is held (shared) from a batch's first object to its end, and at the
  * end everything that the batch put or found present is appended to the directory's `roots`, which a sweep reads.
- * So an object that store_txn_has() saw stays as long as the transaction lives.
+ * So an object that store_txn_has() saw stays as long as the transaction lives; and when it dies with a journal, for a
+ * day of the same boot, so that a pull goes on where it was.
  */
 #include "store/txn.h"
 
@@ -76,10 +77,12 @@ static int open_staging(Store *store, const char *name, const char *key, GError 
             g_usleep(50 * 1000);
             continue;
         }
-        if (!locked)
-            return error_throw_fd(error, ERROR_BUSY,
-                                  "another process is writing '%s' into the store '%s'",
-                                  key ? key : name, store->path);
+        if (!locked) {
+            g_autofree char *holder = file_lock_holder(fd);
+            return error_throw_fd(
+                error, ERROR_BUSY, "'%s' is being written into the store '%s' by %s",
+                key ? key : name, store->path, holder ? holder : "another process");
+        }
         struct stat own, named;
         if (fstat(fd, &own) == 0 && fstatat(store->dirfd, path, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
             own.st_ino == named.st_ino)
@@ -135,6 +138,10 @@ StoreTxn *store_txn_begin(Store *store, const char *key, GError **error)
         openat(txn->dirfd, STORE_STAGING_ROOTS, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (txn->roots_fd < 0 || fstat(txn->roots_fd, &st) < 0)
         return error_throw_errno_null(error, "cannot write to the store '%s'", store->path);
+    /* a writer that was killed, or had no space left, may have torn the last one */
+    if (st.st_size % DIGEST_SIZE &&
+        ftruncate(txn->roots_fd, st.st_size - st.st_size % DIGEST_SIZE) < 0)
+        return error_throw_errno_null(error, "cannot write to the store '%s'", store->path);
     txn->modes_set = (st.st_mode & 07777) == 0644;
     return !key || adopt(txn, error) ? g_steal_pointer(&txn) : NULL;
 }
@@ -146,11 +153,17 @@ Store *store_txn_store(StoreTxn *txn)
 
 /* --- the batch ------------------------------------------------------------------------------------------ */
 
+static bool check_not_failed(const StoreTxn *txn, GError **error)
+{
+    return !txn->failed ||
+           error_throw(error, ERROR_FAILED, "an earlier write to the store '%s' failed",
+                       txn->store->path);
+}
+
 bool txn_open_batch(StoreTxn *txn, GError **error)
 {
-    if (txn->failed)
-        return error_throw(error, ERROR_FAILED, "an earlier write to the store '%s' failed",
-                           txn->store->path);
+    if (!check_not_failed(txn, error))
+        return false;
     if (txn->lock_fd < 0)
         txn->lock_fd = store_lock(txn->store, false, "writing", error);
     return txn->lock_fd >= 0;
@@ -207,23 +220,19 @@ static bool sync_dirs(StoreTxn *txn, const bool touched[256], int n_touched, boo
     return !new_dir || file_sync_dir_at(txn->store->objects_fd, ".", error);
 }
 
-/* What others must not sweep, before the lock goes. The file need not be durable: staging of an earlier boot has no
- * living writer. */
+/* What others must not sweep, before the objects have their names, so that a kill in between loses none of them to a
+ * collection. The file need not be durable: staging of an earlier boot is garbage. */
 static bool write_roots(StoreTxn *txn, GError **error)
 {
     g_autoptr(GByteArray) roots = g_byte_array_new();
     GHashTable *sets[] = {txn->staged, txn->found};
-    for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
-        GHashTableIter iter;
-        gpointer digest;
-        g_hash_table_iter_init(&iter, sets[i]);
-        while (g_hash_table_iter_next(&iter, &digest, NULL)) {
-            g_byte_array_append(roots, digest, DIGEST_SIZE);
-            digest_set_add(txn->settled, digest);
-        }
-    }
     GHashTableIter iter;
     gpointer digest, written;
+    for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
+        g_hash_table_iter_init(&iter, sets[i]);
+        while (g_hash_table_iter_next(&iter, &digest, NULL))
+            g_byte_array_append(roots, digest, DIGEST_SIZE);
+    }
     g_hash_table_iter_init(&iter, txn->kept);
     while (txn->new_kept && g_hash_table_iter_next(&iter, &digest, &written)) {
         if (written)
@@ -233,6 +242,18 @@ static bool write_roots(StoreTxn *txn, GError **error)
     }
     txn->new_kept = false;
     return file_write_all(txn->roots_fd, roots->data, roots->len, error);
+}
+
+/* Moves the digests of a set to `settled`. */
+static void settle(StoreTxn *txn, GHashTable *set)
+{
+    GHashTableIter iter;
+    gpointer digest;
+    g_hash_table_iter_init(&iter, set);
+    while (g_hash_table_iter_next(&iter, &digest, NULL)) {
+        g_hash_table_iter_steal(&iter);
+        g_hash_table_add(txn->settled, digest); /* frees it when it is there already */
+    }
 }
 
 static bool flush_staged(StoreTxn *txn, GError **error)
@@ -259,6 +280,8 @@ static bool flush_staged(StoreTxn *txn, GError **error)
 /* Under the mutex. A failure is final: after a failed sync nobody knows what is on the disk. */
 static bool flush(StoreTxn *txn, GError **error)
 {
+    if (!check_not_failed(txn, error))
+        return false;
     if (g_hash_table_size(txn->staged) == 0 && g_hash_table_size(txn->found) == 0 &&
         !txn->new_kept) {
         sys_fd_closep(&txn->lock_fd);
@@ -266,9 +289,11 @@ static bool flush(StoreTxn *txn, GError **error)
     }
     if (!txn_open_batch(txn, error))
         return false;
-    txn->failed = !flush_staged(txn, error) || !write_roots(txn, error);
-    g_hash_table_remove_all(txn->staged);
-    g_hash_table_remove_all(txn->found);
+    txn->failed = !write_roots(txn, error) || !flush_staged(txn, error);
+    if (!txn->failed) {
+        settle(txn, txn->staged);
+        settle(txn, txn->found);
+    }
     txn->staged_bytes = 0;
     sys_fd_closep(&txn->lock_fd);
     return !txn->failed;
@@ -284,6 +309,8 @@ bool store_txn_flush(StoreTxn *txn, GError **error)
 
 bool txn_present(StoreTxn *txn, const Digest *object)
 {
+    if (txn->failed)
+        return false;
     if (g_hash_table_contains(txn->staged, object) || g_hash_table_contains(txn->settled, object) ||
         g_hash_table_contains(txn->found, object))
         return true;
@@ -338,7 +365,8 @@ bool store_txn_done(StoreTxn *txn, GError **error)
     return true;
 }
 
-/* A keyed transaction that is not done leaves its journal for the next one; all else goes. */
+/* A keyed transaction that is not done leaves its journal for the next one; all else goes. Also what a failed sync was
+ * about: the next writer would find the right bytes in memory, and its sync would pass without writing them. */
 static void leave_staging(StoreTxn *txn)
 {
     GHashTableIter iter;

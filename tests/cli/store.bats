@@ -150,3 +150,30 @@ data=${BATS_TEST_DIRNAME:-.}/../data/composefs
     run "$ATOMIC" store gc extra
     [ "$status" -eq 2 ]
 }
+
+# A root that can't be read for a moment must not look like no root: what it needs would be collected.
+@test "gc on a failing disk removes nothing that is needed" {
+    command -v strace || skip "needs strace"
+    make_tree
+    rm tree/etc/fifo
+    "$ATOMIC" store init
+    "$ATOMIC" store import --dir tree --name kept
+    "$ATOMIC" store import --dir tree/usr --name deep/er/kept
+    "$ATOMIC" store import --dir tree/etc
+    "$ATOMIC" tree commit --ref b --dir tree
+    cp -a store before
+    points=0
+    for fault in readlinkat:error=EIO openat:error=EIO faccessat:error=EIO faccessat2:error=EIO getdents64:error=EIO newfstatat:error=EIO unlinkat:error=EIO; do
+        # marking is done twice, so the fault stays
+        for n in 1+ 2+ 3+ 4+ 5+ 6+ 8+ 10+ 12+ 14+ 17+ 20+ 25+ 30+ 35+ 40+; do
+            rm -rf store
+            cp -a before store
+            status=0
+            strace -f -qq -o trace -e "trace=${fault%%:*}" -e "inject=$fault:when=$n" "$ATOMIC" store gc >out 2>err || status=$?
+            grep -q INJECTED trace || break
+            points=$((points + 1))
+            "$ATOMIC" store fsck >fsck || { echo "$fault $n (status $status)"; cat err fsck; false; }
+        done
+    done
+    [ "$points" -gt 20 ]
+}

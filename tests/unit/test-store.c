@@ -9,6 +9,7 @@
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
+#include <stdio.h>
 #include <unistd.h>
 
 /* A store and a directory beside it, gone with the test. */
@@ -752,6 +753,30 @@ static void die_while_writing(Fixture *f)
     waitpid(pid, NULL, 0);
 }
 
+static char *staging_path(Fixture *f, const char *name)
+{
+    g_autofree char *staging = g_build_filename(f->path, "staging", NULL);
+    g_autoptr(GDir) dir = g_dir_open(staging, 0, NULL);
+    return g_build_filename(staging, g_dir_read_name(dir), name, NULL);
+}
+
+static unsigned count_staging(Fixture *f)
+{
+    g_autofree char *staging = g_build_filename(f->path, "staging", NULL);
+    g_autoptr(GDir) dir = g_dir_open(staging, 0, NULL);
+    unsigned n = 0;
+    while (g_dir_read_name(dir))
+        n++;
+    return n;
+}
+
+static void age_journal(Fixture *f, unsigned hours)
+{
+    g_autofree char *path = staging_path(f, "journal");
+    const struct timespec then = {.tv_sec = time(NULL) - hours * 3600};
+    g_assert_cmpint(utimensat(AT_FDCWD, path, (struct timespec[]){then, then}, 0), ==, 0);
+}
+
 static void test_takeover(Fixture *f, const void *data _unused)
 {
     g_autoptr(GError) error = NULL;
@@ -781,13 +806,93 @@ static void test_takeover(Fixture *f, const void *data _unused)
     g_assert_true(store_txn_done(txn, &error));
     store_txn_free(g_steal_pointer(&txn));
 
-    die_while_writing(f); /* and what nobody takes over is swept */
+    die_while_writing(f); /* another one: stays for a day */
+    StoreGcResult result;
+    g_assert_true(store_gc(f->store, false, &result, &error));
+    g_assert_cmpuint(count_staging(f), ==, 1);
+    age_journal(f, 23);
+    g_assert_true(store_gc(f->store, false, &result, &error));
+    g_assert_cmpuint(count_staging(f), ==, 1);
+    age_journal(f, 25);
+    g_assert_true(store_gc(f->store, false, &result, &error));
+    g_assert_no_error(error);
+    g_assert_cmpuint(count_staging(f), ==, 0);
+}
+
+/* What an interrupted writer made durable is there when it goes on, whatever was collected in between; what it leaves
+ * is gone after a boot. */
+static void test_gc_between(Fixture *f, const void *data _unused)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(StoreTxn) txn = store_txn_begin(f->store, "pull/one", &error);
+    _autofd int journal = store_txn_journal(txn, &error);
+    Digest first = put(txn, 1, 500);
+    g_assert_true(store_txn_flush(txn, &error));
+    g_autofree char *roots = staging_path(f, "roots");
+    store_txn_free(g_steal_pointer(&txn));
     StoreGcResult result;
     g_assert_true(store_gc(f->store, false, &result, &error));
     g_assert_no_error(error);
-    g_autofree char *staging = g_build_filename(f->path, "staging", NULL);
-    g_autoptr(GDir) dir = g_dir_open(staging, 0, NULL);
-    g_assert_null(g_dir_read_name(dir));
+    g_assert_true(store_has(f->store, &first));
+
+    /* it had no space left in the middle of a digest: the next ones must not be read askew */
+    _autofd int fd = open(roots, O_WRONLY | O_APPEND | O_CLOEXEC);
+    g_assert_cmpint(write(fd, "torn", 4), ==, 4);
+    txn = store_txn_begin(f->store, "pull/one", &error);
+    g_assert_no_error(error);
+    g_assert_true(store_txn_has(txn, &first));
+    Digest second = put(txn, 2, 500);
+    g_assert_true(store_txn_flush(txn, &error));
+    g_assert_true(store_gc(f->store, false, &result, &error));
+    g_assert_true(store_has(f->store, &first) && store_has(f->store, &second));
+    store_txn_free(g_steal_pointer(&txn));
+
+    g_autofree char *dir = g_path_get_dirname(roots), *parent = g_path_get_dirname(dir);
+    g_autofree char *other =
+        g_strdup_printf("%s/00000000-0000-4000-8000-000000000000-pull%%2Fone", parent);
+    g_assert_cmpint(rename(dir, other), ==, 0);
+    g_assert_true(store_gc(f->store, false, &result, &error));
+    g_assert_no_error(error);
+    g_assert_cmpuint(result.objects, ==, 2);
+    g_assert_cmpuint(count_staging(f), ==, 0);
+}
+
+/* After a failed sync the pages are in memory, clean and right: a later sync of them would pass and mean nothing. */
+static void test_failed_flush(Fixture *f, const void *data _unused)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(StoreTxn) txn = store_txn_begin(f->store, "pull/one", &error);
+    _autofd int journal = store_txn_journal(txn, &error);
+    Digest first = put(txn, 1, 500);
+    g_autofree char *staged = staging_path(f, digest_hex(&first).text);
+    g_autofree char *aside = g_strconcat(staged, ".aside", NULL);
+    g_assert_cmpint(rename(staged, aside), ==, 0);
+    g_assert_false(store_txn_flush(txn, &error));
+    g_clear_error(&error);
+    g_assert_cmpint(rename(aside, staged), ==, 0);
+    g_assert_false(store_txn_has(txn, &first));
+    g_assert_false(store_txn_flush(txn, &error));
+    g_assert_true(error_is(error, ERROR_FAILED));
+    g_clear_error(&error);
+    g_assert_false(store_txn_done(txn, NULL));
+    store_txn_free(g_steal_pointer(&txn));
+    g_assert_cmpint(access(staged, F_OK), <, 0);
+    g_assert_false(store_has(f->store, &first));
+    txn = store_txn_begin(f->store, "pull/one", &error);
+    g_assert_no_error(error);
+    g_assert_false(store_txn_has(txn, &first));
+}
+
+/* Who is waited for is named. */
+static void test_holder(Fixture *f, const void *data _unused)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(StoreTxn) txn = store_txn_begin(f->store, "pull/one", &error);
+    g_assert_null(store_txn_begin(f->store, "pull/one", &error));
+    g_assert_true(error_is(error, ERROR_BUSY));
+    g_autofree char *number = g_strdup_printf("(process %d)", (int)getpid());
+    g_assert_nonnull(strstr(error->message, "'test-store"));
+    g_assert_nonnull(strstr(error->message, number));
 }
 
 /* a stream with any byte wrong: refused or read, never a crash */
@@ -964,6 +1069,9 @@ int main(int argc, char **argv)
     TEST("fsck", test_fsck);
     TEST("concurrent", test_concurrent);
     TEST("gc-while-writing", test_gc_while_writing);
+    TEST("gc-between", test_gc_between);
+    TEST("failed-flush", test_failed_flush);
+    TEST("holder", test_holder);
     TEST("takeover", test_takeover);
     TEST("hostile-streams", test_hostile_streams);
     TEST("mount", test_mount);
