@@ -4,7 +4,6 @@
 #include "oci/json.h"
 #include "oci/oci.h"
 
-
 json_t *oci_json_text(const char *text)
 {
     json_t *value = json_string(text);
