@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* How it works: what is put goes as a file named by its digest into staging/BOOTID-KEY/, which this process has
- * locked (flock on the directory). A batch ends by itself at 512 objects or 64 MiB, or by store_txn_flush():
+ * locked (flock on the directory). A batch ends by itself at 512 objects or 64 MiB (eight times as many without a key,
+ * see UNKEYED_TIMES), or by store_txn_flush():
  *
  *     make the files durable -> rename them into objects/XX -> make those directories durable
  *
@@ -28,6 +29,9 @@
 enum {
     BATCH_OBJECTS = 512,
     BATCH_BYTES = 64 << 20,
+    /* Without a key nobody could go on after a kill, so there is nothing to save by syncing often. It is bounded all
+     * the same: a collection waits for a batch, and memory for dirty pages is everybody's. */
+    UNKEYED_TIMES = 8,
     LOCK_TRIES = 20,
     SYNC_EACH =
         64, /* up to so many files fsync is cheaper than syncfs, which pays for others' dirty data */
@@ -324,7 +328,9 @@ bool txn_staged(StoreTxn *txn, const Digest *digest, uint64_t size, GError **err
 {
     digest_set_add(txn->staged, digest);
     txn->staged_bytes += size;
-    if (g_hash_table_size(txn->staged) < BATCH_OBJECTS && txn->staged_bytes < BATCH_BYTES)
+    unsigned times = txn->keyed ? 1 : UNKEYED_TIMES;
+    if (g_hash_table_size(txn->staged) < times * BATCH_OBJECTS &&
+        txn->staged_bytes < (uint64_t)times * BATCH_BYTES)
         return true;
     return flush(txn, error);
 }

@@ -76,12 +76,26 @@ static void test_open(Fixture *f, const void *data _unused)
     g_assert_true(error_is(error, ERROR_UNSUPPORTED));
 }
 
+/* What a killed writer can go on with becomes durable in smaller pieces. */
+static void test_keyed_batch(Fixture *f, const void *data _unused)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(StoreTxn) txn = store_txn_begin(f->store, "key", &error);
+    g_assert_no_error(error);
+    Digest first = put(txn, 0, 100);
+    for (unsigned i = 1; i < 511; i++)
+        put(txn, i, 100 + i);
+    g_assert_false(store_has(f->store, &first));
+    put(txn, 511, 611);
+    g_assert_true(store_has(f->store, &first));
+}
+
 static void test_objects(Fixture *f, const void *data _unused)
 {
     g_autoptr(GError) error = NULL;
     g_autoptr(StoreTxn) txn = store_txn_begin(f->store, NULL, &error);
     g_assert_no_error(error);
-    Digest digests[1500];
+    Digest digests[4500];
     for (unsigned i = 0; i < ARRAY_SIZE(digests); i++)
         digests[i] = put(txn, i, 100 + i);
     Digest last = digests[ARRAY_SIZE(digests) - 1];
@@ -266,6 +280,47 @@ static void test_import_dir(Fixture *f, const void *data _unused)
     g_assert_true(store_has(f->store, &prog->inode->object));
     g_assert_false(store_resolve_image(f->store, "nothing", &again, &error));
     g_assert_cmpstr(error->message, ==, "there is no image 'nothing' in the store");
+}
+
+/* More files than are read at a time, each twice: every inode gets its own bytes' digest. */
+static void test_import_many(Fixture *f, const void *data _unused)
+{
+    enum { FILES = 700, SIZE = 300 };
+    g_autoptr(GError) error = NULL;
+    Digest digests[FILES / 2];
+    g_assert_true(file_ensure_dir_at(f->top_fd, "tree", 0755, NULL));
+    for (int i = 0; i < FILES; i++) {
+        char path[32], bytes[SIZE] = {0};
+        g_snprintf(path, sizeof path, "tree/%d", i);
+        g_snprintf(bytes, sizeof bytes, "%d", i / 2);
+        hash_verity(bytes, SIZE, &digests[i / 2]);
+        g_assert_true(file_replace_at(f->top_fd, path, bytes, SIZE, 0644, 0, NULL));
+    }
+    g_autoptr(StoreTxn) txn = store_txn_begin(f->store, NULL, &error);
+    g_autoptr(Tree) tree = import_files(f, txn, 0, &error);
+    g_assert_no_error(error);
+    g_assert_true(store_txn_done(txn, &error));
+    for (int i = 0; i < FILES; i++) {
+        char path[32];
+        g_snprintf(path, sizeof path, "%d", i);
+        const TreeInode *inode = tree_lookup(tree, path)->inode;
+        g_assert_cmpuint(inode->size, ==, SIZE);
+        g_assert_true(digest_equal(&inode->object, &digests[i / 2]));
+        g_assert_true(store_has(f->store, &inode->object));
+    }
+}
+
+/* A file that says it is larger than what can be read of it, as sysfs has them. */
+static void test_import_fails(Fixture *f, const void *data _unused)
+{
+    g_autoptr(GError) error = NULL;
+    _autofd int fd = file_open_dir_at(AT_FDCWD, "/sys/class/net/lo/statistics", NULL);
+    if (fd < 0)
+        return g_test_skip("no sysfs");
+    g_autoptr(StoreTxn) txn = store_txn_begin(f->store, NULL, &error);
+    g_assert_null(store_import_dir(txn, fd, 0, &error));
+    g_assert_true(g_regex_match_simple("^'/[a-z_]+': it was changed while it was read$",
+                                       error->message, 0, 0));
 }
 
 static void test_import_upper(Fixture *f, const void *data _unused)
@@ -1053,11 +1108,14 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     TEST("open", test_open);
+    TEST("keyed-batch", test_keyed_batch);
     TEST("objects", test_objects);
     TEST("writer", test_writer);
     TEST("names", test_names);
     TEST("stream", test_stream);
     TEST("import-dir", test_import_dir);
+    TEST("import-many", test_import_many);
+    TEST("import-fails", test_import_fails);
     TEST("import-upper", test_import_upper);
     TEST("tar-stream", test_tar_stream);
     TEST("tar-round-trip", test_tar_round_trip);
