@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* How it works: directories are read in the order of their names, files into objects as they come. Each file is
- * opened once and read once; what is already there is only hashed. Adding to the tree and reading a file are
- * separate steps (add_entry, read_file), so that the latter may move to threads: store_txn_put_fd is thread-safe.
+ * opened once and read once; what is already there is only hashed. Files of more than TREE_INLINE_MAX bytes are read by
+ * threads (readers.h) while the walk goes on; their inodes get their objects at the end.
  */
 #include "base/cancel.h"
+#include "store/readers.h"
 #include "store/txn.h"
 
 #include <errno.h>
@@ -13,7 +14,7 @@
 #include <unistd.h>
 
 typedef struct {
-    StoreTxn *txn;
+    Readers *readers;
     Tree *tree;
     StoreImportFlags flags;
     GHashTable *inodes; /* FileId of files with several links -> TreeNode */
@@ -129,30 +130,24 @@ static void take_stat(const Import *import, TreeInode *inode, const struct stat 
         inode->rdev = st->st_rdev;
 }
 
-static bool read_file(Import *import, int fd, TreeInode *inode, uint64_t expected, GError **error)
+/* Takes the fd. */
+static bool read_file(Import *import, int *fd, TreeNode *node, uint64_t expected, GError **error)
 {
     if (expected <= TREE_INLINE_MAX) {
         char small[TREE_INLINE_MAX + 1];
-        ssize_t n = sys_read_all(fd, small, sizeof small);
+        ssize_t n = sys_read_all(*fd, small, sizeof small);
         if (n < 0) {
             errno = (int)-n;
             return error_throw_errno(error, "cannot read it");
         }
         if (n <= TREE_INLINE_MAX) {
-            tree_set_inline(import->tree, inode, small, (size_t)n);
+            tree_set_inline(import->tree, node->inode, small, (size_t)n);
             return true;
         }
-        if (lseek(fd, 0, SEEK_SET) < 0) /* it grew */
+        if (lseek(*fd, 0, SEEK_SET) < 0) /* it grew */
             return error_throw_errno(error, "cannot read it");
     }
-    Digest object;
-    uint64_t size;
-    if (!store_txn_put_fd(import->txn, fd, &object, &size, error))
-        return false;
-    if (size <= TREE_INLINE_MAX)
-        return error_throw(error, ERROR_FAILED, "it was changed while it was read");
-    tree_set_object(import->tree, inode, &object, size);
-    return true;
+    return readers_add(import->readers, fd_steal(fd), node, error);
 }
 
 static int open_file(int dirfd, const char *name, GError **error)
@@ -192,7 +187,7 @@ static bool import_content(Import *import, int dirfd, const char *name, TreeNode
     if (!import_xattrs(import, &source, inode, error))
         return false;
     if (S_ISREG(st->st_mode))
-        return read_file(import, fd, inode, (uint64_t)st->st_size, error);
+        return read_file(import, &fd, node, (uint64_t)st->st_size, error);
     if (S_ISDIR(st->st_mode))
         return import_dir(import, fd, node, error);
     return !S_ISLNK(st->st_mode) || import_link(import, dirfd, name, inode, error);
@@ -234,7 +229,7 @@ static bool import_dir(Import *import, int fd, TreeNode *dir, GError **error)
         g_autoptr(GError) failed = NULL;
         if (add_entry(import, fd, dir, name, &failed))
             continue;
-        /* the innermost failure knows the whole path already */
+        /* the innermost failure knows the whole path already, and so does that of another file */
         if (failed->message[0] != '\'') {
             g_autofree char *path = tree_path(dir);
             error_prefix(&failed, "'%s%s%s'", path, dir->parent ? "/" : "", name);
@@ -250,7 +245,9 @@ Tree *store_import_dir(StoreTxn *txn, int dirfd, StoreImportFlags flags, GError 
     g_autoptr(Tree) tree = tree_new();
     g_autoptr(GHashTable) inodes = g_hash_table_new_full(file_id_hash, file_id_equal, g_free, NULL);
     g_autofree char *buffer = g_malloc(XATTR_ROOM);
-    Import import = {.txn = txn, .tree = tree, .flags = flags, .inodes = inodes, .buffer = buffer};
+    g_autoptr(Readers) readers = readers_new(txn);
+    Import import = {
+        .readers = readers, .tree = tree, .flags = flags, .inodes = inodes, .buffer = buffer};
     struct stat st;
     if (fstat(dirfd, &st) < 0)
         return error_throw_errno_null(error, "cannot look at the directory");
@@ -261,7 +258,7 @@ Tree *store_import_dir(StoreTxn *txn, int dirfd, StoreImportFlags flags, GError 
     take_stat(&import, root->inode, &st);
     XattrSource source = {.fd = fd};
     if (!import_xattrs(&import, &source, root->inode, error) ||
-        !import_dir(&import, fd, root, error))
+        !import_dir(&import, fd, root, error) || !readers_finish(readers, tree, error))
         return NULL;
     return g_steal_pointer(&tree);
 }
