@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The program atomic-fetch: requests on stdin, answers on stdout (net.h describes the frames).
  *
- * How it works: one libcurl multi handle does all transfers; the loop waits for it and for stdin. Answers are written
+ * How it works: one libcurl multi handle does all transfers; the loop waits for it and for stdin. Requests wait here,
+ * not in libcurl, until their server has room: what libcurl itself holds back for a limit of connections may sleep
+ * until its time-out although every connection is idle (curl 7.88 wakes one waiting transfer per event, which
+ * may be one that still can't run; seen once in 60 pulls). Answers are written
  * with blocking writes: when the reader is slow, nothing is read from the network either. A transfer that fails in a
  * way that may pass is started again from its beginning; bytes that were handed over before are skipped then (what is
  * fetched is verified by the other side, so a file that changed in between is found out).
@@ -27,10 +30,18 @@
 #define FIRST_PAUSE_USEC (200 * 1000) /* doubled each time */
 #define REQUEST_MAX      (sizeof(NetRequestFrame) + NET_URL_MAX)
 
+/* A scheme, host and port. */
+typedef struct {
+    bool multiplexes; /* it answered by HTTP/2: one connection carries all */
+    unsigned active;
+    GQueue queue; /* Transfer * */
+} Server;
+
 typedef struct {
     uint64_t id, limit;
     NetDecode decode;
     char *url;
+    Server *server;
     CURL *easy; /* NULL between two attempts */
     Decoder *decoder;
     NetOutcome outcome; /* of the decoder */
@@ -44,6 +55,7 @@ typedef struct {
 static CURLM *multi;
 static GPtrArray *idle_handles; /* CURL *, for their connections and settings */
 static GPtrArray *waiting;      /* Transfer *, to be tried again at retry_at */
+static GHashTable *servers;     /* "http://host:port" -> Server * */
 
 static _noreturn void leave(int status)
 {
@@ -128,8 +140,23 @@ static CURL *new_handle(void)
     return easy;
 }
 
-static void start(Transfer *t)
+static Server *find_server(const char *url)
 {
+    const char *host = strstr(url, "://");
+    host = host ? host + 3 : url;
+    g_autofree char *name = g_strndup(url, (size_t)(host - url) + strcspn(host, "/?#"));
+    Server *server = g_hash_table_lookup(servers, name);
+    if (!server) {
+        server = g_new0(Server, 1);
+        g_queue_init(&server->queue);
+        g_hash_table_insert(servers, g_steal_pointer(&name), server);
+    }
+    return server;
+}
+
+static void start_now(Transfer *t)
+{
+    t->server->active++;
     t->attempt++;
     t->skip = t->handed;
     t->outcome = NET_OK;
@@ -143,6 +170,18 @@ static void start(Transfer *t)
     /* an HTTP/2 server is asked over one connection, so wait for it rather than open many */
     curl_easy_setopt(t->easy, CURLOPT_PIPEWAIT, (long)g_str_has_prefix(t->url, "https:"));
     curl_multi_add_handle(multi, t->easy);
+}
+
+static void start_queued(Server *server)
+{
+    while (server->queue.length && (server->multiplexes || server->active < PER_HOST))
+        start_now(g_queue_pop_head(&server->queue));
+}
+
+static void start(Transfer *t)
+{
+    g_queue_push_tail(&t->server->queue, t);
+    start_queued(t->server);
 }
 
 static void transfer_free(Transfer *t)
@@ -181,12 +220,24 @@ static void retry_later(Transfer *t)
     g_ptr_array_add(waiting, t);
 }
 
+/* Gives the handle back; the server has room for the next. */
+static void end_attempt(Transfer *t, long *out_status)
+{
+    long version = 0;
+    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, out_status);
+    curl_easy_getinfo(t->easy, CURLINFO_HTTP_VERSION, &version);
+    curl_multi_remove_handle(multi, t->easy);
+    g_ptr_array_add(idle_handles, g_steal_pointer(&t->easy));
+    if (version)
+        t->server->multiplexes = version >= CURL_HTTP_VERSION_2_0;
+    t->server->active--;
+    start_queued(t->server);
+}
+
 static void finished(Transfer *t, CURLcode code)
 {
     long status = 0;
-    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
-    curl_multi_remove_handle(multi, t->easy);
-    g_ptr_array_add(idle_handles, g_steal_pointer(&t->easy));
+    end_attempt(t, &status);
 
     NetOutcome outcome = t->outcome;
     if (outcome == NET_OK && code == CURLE_OK)
@@ -246,6 +297,7 @@ static void read_requests(void)
         t->limit = frame.limit;
         t->decode = frame.decode;
         t->url = g_strndup((const char *)buffer + at + sizeof frame, whole - sizeof frame);
+        t->server = find_server(t->url);
         start(t);
         at += whole;
     }
@@ -285,7 +337,8 @@ int main(int argc, char **argv _unused)
     drop_privileges();
     curl_global_init(CURL_GLOBAL_DEFAULT);
     multi = curl_multi_init();
-    curl_multi_setopt(multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)PER_HOST);
+    curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)NET_IN_FLIGHT); /* kept, not a limit */
+    servers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     idle_handles = g_ptr_array_new();
     waiting = g_ptr_array_new();
     for (;;) {
