@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* stop, kill, rm, wait */
-#include "cli/container_each.h"
 #include "cli/container_verbs.h"
+
+#include "engine/engine.h"
 
 #include <signal.h>
 
-int container_each(Engine *engine, char *const *names, bool print_names, ContainerAction action,
-                   void *data)
+typedef bool (*ContainerAction)(Engine *engine, EngineContainer *container, void *data,
+                                GError **error);
+
+/* The action on each container that was named (`names` ends in NULL): Docker prints what worked and goes on after a
+ * failure. The exit status. */
+static int each_container(Engine *engine, char *const *names, bool print_names,
+                          ContainerAction action, void *data)
 {
     int status = 0;
     for (; *names; names++) {
@@ -42,7 +48,7 @@ int cli_container_stop(const CliCommand *command, int argc, char **argv, GError 
     if (!cli_parse(command, entries, &common, &argc, &argv, 1, -1, false, error))
         return 1;
     g_autoptr(Engine) engine = engine_new(common.store);
-    return container_each(engine, argv + 1, true, stop, &timeout);
+    return each_container(engine, argv + 1, true, stop, &timeout);
 }
 
 static bool send(Engine *engine, EngineContainer *container, void *data, GError **error)
@@ -65,7 +71,7 @@ int cli_container_kill(const CliCommand *command, int argc, char **argv, GError 
     if (number < 0)
         return 1;
     g_autoptr(Engine) engine = engine_new(common.store);
-    return container_each(engine, argv + 1, true, send, &number);
+    return each_container(engine, argv + 1, true, send, &number);
 }
 
 static bool discard(Engine *engine, EngineContainer *container, void *data, GError **error)
@@ -86,7 +92,7 @@ int cli_container_rm(const CliCommand *command, int argc, char **argv, GError **
     if (!cli_parse(command, entries, &common, &argc, &argv, 1, -1, false, error))
         return 1;
     g_autoptr(Engine) engine = engine_new(common.store);
-    return container_each(engine, argv + 1, true, discard, &force);
+    return each_container(engine, argv + 1, true, discard, &force);
 }
 
 static bool await(Engine *engine, EngineContainer *container, void *data, GError **error)
@@ -115,5 +121,5 @@ int cli_container_wait(const CliCommand *command, int argc, char **argv, GError 
     if (!cli_parse(command, entries, &common, &argc, &argv, 1, -1, false, error))
         return 1;
     g_autoptr(Engine) engine = engine_new(common.store);
-    return container_each(engine, argv + 1, false, record_end ? record : await, NULL);
+    return each_container(engine, argv + 1, false, record_end ? record : await, NULL);
 }

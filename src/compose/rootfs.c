@@ -90,13 +90,6 @@ bool rootfs_empty_dir(Rootfs *rootfs, const char *path, uint32_t mode, GError **
     return dir && tree_add(rootfs->tree, dir, name, S_IFDIR | mode, error) != NULL;
 }
 
-void rootfs_remove(Rootfs *rootfs, const char *path)
-{
-    TreeNode *node = tree_lookup(rootfs->tree, path);
-    if (node && node->parent)
-        tree_remove(rootfs->tree, node);
-}
-
 bool rootfs_move(Rootfs *rootfs, TreeNode *node, const char *path, GError **error)
 {
     g_autofree char *name = NULL;

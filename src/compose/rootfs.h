@@ -23,8 +23,6 @@ bool rootfs_write_text(Rootfs *rootfs, const char *path, uint32_t mode, const ch
 /* Replaces whatever is there by a link, or an empty directory. */
 bool rootfs_symlink(Rootfs *rootfs, const char *path, const char *target, GError **error);
 bool rootfs_empty_dir(Rootfs *rootfs, const char *path, uint32_t mode, GError **error);
-/* Absent: nothing. */
-void rootfs_remove(Rootfs *rootfs, const char *path);
 /* Moves a node to a path whose parents are made when missing; what is at the path goes. */
 bool rootfs_move(Rootfs *rootfs, TreeNode *node, const char *path, GError **error);
 

@@ -298,14 +298,6 @@ char *engine_parse_capability(const char *text, GError **error)
     return error_throw_null(error, ERROR_INVALID, "unknown capability '%s'", text);
 }
 
-int engine_capability_number(const char *name)
-{
-    for (size_t i = 0; i < ARRAY_SIZE(capabilities); i++)
-        if (strcmp(name + strlen("CAP_"), capabilities[i]) == 0)
-            return (int)i;
-    return -1;
-}
-
 /* --- environment ------------------------------------------------------------------------------ */
 
 bool engine_env_set(GPtrArray *env, const char *text, GError **error)

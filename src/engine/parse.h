@@ -31,8 +31,6 @@ const char *engine_network_name(EngineNetwork network);
 
 /* "net_admin" -> "CAP_NET_ADMIN"; "all" -> "ALL". ERROR_INVALID for what the kernel doesn't have. */
 char *engine_parse_capability(const char *text, GError **error);
-/* Of a name that engine_parse_capability() gave, not "ALL". */
-int engine_capability_number(const char *name);
 
 /* K=V into `env` (char *, owned), replacing an older K. A bare K takes our environment's value or nothing. */
 bool engine_env_set(GPtrArray *env, const char *text, GError **error);

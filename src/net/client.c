@@ -316,17 +316,3 @@ GBytes *net_fetch_bytes(NetClient *client, const char *url, NetDecode decode, ui
         return NULL;
     return g_steal_pointer(&bytes);
 }
-
-static bool check_done(const NetResponse *response, void *user _unused, GError **error)
-{
-    return response->outcome == NET_OK || net_response_error(response, error);
-}
-
-bool net_fetch_fd(NetClient *client, const char *url, NetDecode decode, uint64_t limit, int fd,
-                  GError **error)
-{
-    const NetRequest request = {
-        .url = url, .decode = decode, .limit = limit, .fd = fd, .done = check_done};
-    net_client_get(client, &request);
-    return net_client_run(client, 0, error);
-}

@@ -97,6 +97,3 @@ bool net_response_error(const NetResponse *response, GError **error);
 /* One URL to memory, waiting for it. `limit` 0: NET_LIMIT_BYTES. */
 GBytes *net_fetch_bytes(NetClient *client, const char *url, NetDecode decode, uint64_t limit,
                         GError **error);
-/* One URL to an fd, waiting for it. `limit` 0: none. */
-bool net_fetch_fd(NetClient *client, const char *url, NetDecode decode, uint64_t limit, int fd,
-                  GError **error);

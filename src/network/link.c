@@ -263,14 +263,3 @@ int network_configure(const Network *network, struct in_addr address, SysError *
                               which < ARRAY_SIZE(steps) ? steps[which] : "set up the network");
     return 0;
 }
-
-int network_configure_lo(SysError *error)
-{
-    char space[128];
-    Netlink nl = netlink_init(space, sizeof space);
-    put_up(&nl, LO_INDEX);
-    errno = -netlink_talk(&nl, NETLINK_ROUTE, NULL);
-    if (errno)
-        return sys_fail_errno(error, "cannot bring up 'lo' in the container");
-    return 0;
-}

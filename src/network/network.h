@@ -81,8 +81,6 @@ int network_attach(const Network *network, const char *container_id, pid_t pid, 
  * with the address, default route. Child-safe: no allocation, no lock, one socket opened and
  * closed. */
 int network_configure(const Network *network, struct in_addr address, SysError *error);
-/* Only lo up: `--network none`. Child-safe. */
-int network_configure_lo(SysError *error);
 
 /* A published port. */
 typedef struct {

@@ -47,7 +47,8 @@ static void put_set(json_t *object, const char *key, char *const *list)
     json_object_set_new(object, key, set);
 }
 
-json_t *oci_json_map(GHashTable *map)
+/* Of strings, sorted. */
+static json_t *format_map(GHashTable *map)
 {
     unsigned n;
     g_autofree char **keys = sort_keys(map, &n);
@@ -88,7 +89,7 @@ json_t *oci_json_settings(const OciConfig *config)
     put_set(object, "Volumes", config->volumes);
     put_text(object, "WorkingDir", config->working_dir);
     if (g_hash_table_size(config->labels))
-        json_object_set_new(object, "Labels", oci_json_map(config->labels));
+        json_object_set_new(object, "Labels", format_map(config->labels));
     put_text(object, "StopSignal", config->stop_signal);
     put_healthcheck(object, &config->healthcheck);
     put_list(object, "Shell", config->shell);

@@ -27,7 +27,8 @@ const char *oci_stream_digest(const char *stream, const char *kind)
     return text;
 }
 
-json_t *oci_manifest_read(Store *store, const char *stream_id, GError **error)
+/* A new reference. */
+static json_t *read_manifest(Store *store, const char *stream_id, GError **error)
 {
     g_autoptr(StoreStream) stream = store_stream_open_id(store, stream_id, error);
     g_autoptr(GBytes) bytes = stream ? store_stream_read_all(stream, OCI_JSON_MAX, error) : NULL;
@@ -46,7 +47,7 @@ json_t *oci_manifest_read(Store *store, const char *stream_id, GError **error)
 /* The id of the image whose manifest this is. */
 static char *manifest_config(Store *store, const char *stream_id, GError **error)
 {
-    json_t *root = oci_manifest_read(store, stream_id, error);
+    json_t *root = read_manifest(store, stream_id, error);
     if (!root)
         return NULL;
     const char *text =

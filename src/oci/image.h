@@ -23,5 +23,3 @@
 
 /* The "sha256:…" behind `kind` in a stream's id; NULL when it is no such stream. Borrowed. */
 const char *oci_stream_digest(const char *stream, const char *kind);
-/* A new reference. */
-json_t *oci_manifest_read(Store *store, const char *stream_id, GError **error);

@@ -9,7 +9,6 @@
 /* Bytes that are not UTF-8 are replaced: JSON can't hold them. */
 json_t *oci_json_text(const char *text);
 json_t *oci_json_list(char *const *list);
-json_t *oci_json_map(GHashTable *map); /* of strings, sorted */
 /* What stands under "config" in an image config. */
 json_t *oci_json_settings(const OciConfig *config);
 /* Takes the reference. */

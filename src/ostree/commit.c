@@ -82,14 +82,6 @@ bool ostree_set_ref(Store *store, const char *ref, const char *checksum, GError 
     return store_set_ref(store, STORE_STREAMS, name, target, error);
 }
 
-bool ostree_remove_ref(Store *store, const char *ref, GError **error)
-{
-    if (!check_branch(ref, error))
-        return false;
-    g_autofree char *name = g_strconcat("ostree/", ref, NULL);
-    return store_remove_ref(store, STORE_STREAMS, name, error);
-}
-
 bool ostree_has_commit(Store *store, const char *checksum)
 {
     g_autofree char *id = g_strconcat(STREAM_PREFIX, checksum, NULL);

@@ -228,11 +228,6 @@ bool object_set_each_external(const ObjectSet *set,
     return true;
 }
 
-size_t object_set_count(const ObjectSet *set)
-{
-    return g_hash_table_size(set->entries);
-}
-
 static int compare_entries(const void *a, const void *b)
 {
     return digest_compare(&(*(Entry *const *)a)->id, &(*(Entry *const *)b)->id);

@@ -50,7 +50,6 @@ bool object_set_each_external(const ObjectSet *set,
                               bool (*visit)(const Digest *id, const Digest *object, void *data,
                                             GError **error),
                               void *data, GError **error);
-size_t object_set_count(const ObjectSet *set);
 /* The body of a commit stream; adds the external objects with `add`. ERROR_INVALID when too large. */
 GBytes *object_set_format(const ObjectSet *set, const Digest *commit,
                           uint32_t (*add)(void *data, const Digest *object), void *data,

@@ -22,16 +22,14 @@
 
 #define OSTREE_COMMIT_TYPE "(a{sv}aya(say)sstayay)"
 
-/* --- reading (commit.c, packages.c, remote.c)
- * ------------------------------------------------------------ */
+/* --- reading (commit.c, packages.c, remote.c) ------------------------------------------------- */
 
 /* The checksum (64 hex) that a rev stands for. ERROR_NOT_FOUND, ERROR_INVALID when ambiguous. */
 bool ostree_resolve(Store *store, const char *rev, char **out_checksum, GError **error);
 /* Branches: (name -> checksum), a GHashTable of owned strings. */
 GHashTable *ostree_list_refs(Store *store, GError **error);
-/* Sets a branch to a commit of the store, or removes it. Durable when it returns. */
+/* Sets a branch to a commit of the store. Durable when it returns. */
 bool ostree_set_ref(Store *store, const char *ref, const char *checksum, GError **error);
-bool ostree_remove_ref(Store *store, const char *ref, GError **error);
 /* ERROR_INVALID unless it is a legal branch name: words of letters, digits, '.', '_', '-' joined by
  * '/'. */
 bool ostree_check_ref(const char *ref, GError **error);
@@ -62,9 +60,8 @@ typedef struct {
  * (owned). Empty when the commit has no list. */
 GPtrArray *ostree_packages(GVariant *commit);
 typedef struct {
-    GPtrArray *
-        changed; /* the new ones of equal name and arch, other version: OstreePackage *, borrowed */
-    GPtrArray *changed_from; /* their old ones, in the same order */
+    GPtrArray *changed;      /* OstreePackage *, borrowed: the new ones of equal name and arch */
+    GPtrArray *changed_from; /* their old ones of another version, in the same order */
     GPtrArray *removed, *added;
 } OstreePackageDiff;
 /* Borrows from both arrays, which must outlive it. */
@@ -99,8 +96,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(OstreeRemote, ostree_remote_free)
 /* "REMOTE:REF" in two; ERROR_INVALID. */
 bool ostree_parse_refspec(const char *refspec, char **out_remote, char **out_ref, GError **error);
 
-/* --- committing (commit_write.c)
- * ------------------------------------------------------------------------- */
+/* --- committing (commit_write.c) -------------------------------------------------------------- */
 
 typedef struct {
     const char *ref;     /* NULL: no branch is set */
@@ -122,8 +118,7 @@ typedef struct {
 bool ostree_commit(StoreTxn *txn, Tree *tree, const OstreeCommitOptions *options,
                    char **out_checksum, GError **error);
 
-/* --- publishing (publish.c)
- * ------------------------------------------------------------------------------ */
+/* --- publishing (publish.c) ------------------------------------------------------------------- */
 
 typedef struct {
     uint64_t commits, objects, bytes; /* written now */
@@ -134,14 +129,13 @@ typedef struct {
 bool ostree_publish(Store *store, const char *repo, const char *const *refs,
                     OstreePublishResult *out_result, GError **error);
 
-/* --- pulling (pull.c; starts atomic-fetch)
- * --------------------------------------------------------------- */
+/* --- pulling (pull.c; starts atomic-fetch) ---------------------------------------------------- */
 
 typedef struct {
-    uint64_t objects,
-        objects_total; /* total 0: not known yet (the directories are being fetched) */
-    uint64_t bytes;    /* received on the wire in this pull and, resumed, in the one before */
-    bool done;         /* the last call, also after a failure */
+    uint64_t objects;
+    uint64_t objects_total; /* 0: not known yet (the directories are being fetched) */
+    uint64_t bytes;         /* received on the wire in this pull and, resumed, in the one before */
+    bool done;              /* the last call, also after a failure */
 } OstreeProgress;
 typedef void (*OstreeProgressFunc)(const OstreeProgress *progress, void *data);
 /* Prints `Receiving objects: 71% (25/35) 2.4 MB` to stderr: rewritten in place on a terminal, else

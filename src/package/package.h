@@ -90,7 +90,6 @@ PackageUniverse *package_universe_load(const char *const *suites,
                                        const PackageUniverseOptions *options, GError **error);
 void package_universe_free(PackageUniverse *universe);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(PackageUniverse, package_universe_free)
-const char *package_universe_arch(const PackageUniverse *universe);
 
 /* --- solving: package/solve.c (libsolv) ------------------------------------------------------- */
 

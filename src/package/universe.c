@@ -41,11 +41,6 @@ void package_universe_free(PackageUniverse *universe)
     g_free(universe);
 }
 
-const char *package_universe_arch(const PackageUniverse *universe)
-{
-    return universe->arch;
-}
-
 /* --- reading a Packages file ------------------------------------------------------------------ */
 
 static char *inflate(const char *path, size_t *out_size, GError **error)

@@ -429,22 +429,6 @@ int cgroup_attach_self(const CgroupFds *fds, SysError *error)
     return 0;
 }
 
-int runtime_cgroup_update(const char *cgroup, const RuntimeLimits *limits, SysError *error)
-{
-    pthread_once(&detected, detect);
-    if (check_limits(limits, error) < 0)
-        return -1;
-    for (size_t i = 0; i < n_hierarchies; i++) {
-        _autofd int dirfd =
-            openat(hierarchies[i].dirfd, cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (dirfd < 0)
-            return sys_fail_errno(error, "cannot open the cgroup '%s'", cgroup);
-        if (apply_limits(&hierarchies[i], dirfd, limits, error) < 0)
-            return -1;
-    }
-    return 0;
-}
-
 /* ---- the end */
 
 /* SIGKILL to each process listed in cgroup.procs. How many, or -errno. */

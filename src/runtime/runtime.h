@@ -214,8 +214,6 @@ int runtime_cgroup_remove(const char *cgroup, SysError *error);
 char **runtime_cgroup_paths(const char *cgroup, char **out_oom_file);
 /* Whether the kernel killed something in it for want of memory. Ask before removing it. */
 bool runtime_cgroup_oom_killed(const char *cgroup);
-/* New limits for a running one; 0 fields are left as they are. */
-int runtime_cgroup_update(const char *cgroup, const RuntimeLimits *limits, SysError *error);
 /* One line for `info`: "v1", "v2" or "hybrid". */
 const char *runtime_cgroup_version(void);
 

@@ -296,11 +296,6 @@ int sandbox_root_fd(const Sandbox *sandbox)
     return sandbox->root_fd;
 }
 
-int sandbox_netns_fd(const Sandbox *sandbox)
-{
-    return sandbox->namespaces.net;
-}
-
 uint32_t sandbox_id_base(const Sandbox *sandbox)
 {
     return sandbox->ids.base;

@@ -89,10 +89,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Sandbox, sandbox_free)
 
 const char *sandbox_name(const Sandbox *sandbox);
 const char *sandbox_cgroup(const Sandbox *sandbox); /* "atomic/NAME" */
-int sandbox_root_fd(
-    const Sandbox *sandbox); /* borrowed: the overlay; whoever reaps keeps a copy till then */
-int sandbox_netns_fd(
-    const Sandbox *sandbox); /* borrowed; -1 with the host's network or with host_ids */
+/* The overlay, borrowed; whoever reaps the container keeps a copy until then. */
+int sandbox_root_fd(const Sandbox *sandbox);
 uint32_t sandbox_id_base(const Sandbox *sandbox); /* host id of container root; 0 with host_ids */
 
 /* Waits for the init, kills what is left, removes the cgroup. The exit status, 128+n when killed by

@@ -154,14 +154,6 @@ static int mount_erofs(Store *store, const Digest *image, struct stat *out_root,
     return fd_steal(&mounted);
 }
 
-int store_mount_erofs(Store *store, const Digest *image, int userns_fd, GError **error)
-{
-    _autofd int mounted = mount_erofs(store, image, NULL, error);
-    if (mounted < 0 || (userns_fd >= 0 && !idmap(mounted, userns_fd, error)))
-        return -1;
-    return fd_steal(&mounted);
-}
-
 /* --- the writable layer --------------------------------------------------------------------------------- */
 
 typedef struct {

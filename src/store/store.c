@@ -161,11 +161,6 @@ int store_dirfd(const Store *store)
     return store->dirfd;
 }
 
-int store_objects_fd(const Store *store)
-{
-    return store->objects_fd;
-}
-
 /* --- the lock ------------------------------------------------------------------------------------------- */
 
 enum { LOCK_PATIENCE_S = 60, LOCK_POLL_US = 5000 };

@@ -38,8 +38,7 @@ Store *store_ref(Store *store);
 void store_unref(Store *store);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Store, store_unref)
 const char *store_path(const Store *store);
-int store_dirfd(const Store *store);      /* borrowed */
-int store_objects_fd(const Store *store); /* borrowed: the data-only layer of overlay mounts */
+int store_dirfd(const Store *store); /* borrowed */
 
 /* --- objects -------------------------------------------------------------------------------------------- */
 
@@ -149,8 +148,6 @@ bool store_stream_next(StoreStream *stream, const uint8_t **out_data, size_t *ou
                        const Digest **out_object, GError **error);
 /* All bytes with objects put in, up to `limit`. For manifests, configs and commits. */
 GBytes *store_stream_read_all(StoreStream *stream, size_t limit, GError **error);
-/* The bytes of the whole stream to an fd. */
-bool store_stream_copy(StoreStream *stream, int fd, GError **error);
 
 /* --- trees in and out (store/import.c, store/tar_read.c, store/tar_write.c, store/export.c) --------------- */
 
@@ -209,8 +206,6 @@ typedef struct {
  * The calling thread's credentials are changed for the duration of the call and are the same again afterwards. */
 int store_mount_image(Store *store, const Digest *image, const StoreMountOptions *options,
                       GError **error);
-/* Only the EROFS metadata mount, detached: the lowest layer for those who build the overlay themselves. */
-int store_mount_erofs(Store *store, const Digest *image, int userns_fd, GError **error);
 
 /* --- garbage collection, fsck ---------------------------------------------------------------------------- */
 

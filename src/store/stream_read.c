@@ -331,37 +331,3 @@ GBytes *store_stream_read_all(StoreStream *stream, size_t limit, GError **error)
         g_byte_array_append(all, data, (guint)size);
     }
 }
-
-static bool copy_object(StoreStream *stream, const Digest *object, int fd, GError **error)
-{
-    _autofd int from = store_open_object(stream->store, object, error);
-    if (from < 0)
-        return false;
-    g_autofree char *buffer = g_malloc(1 << 17);
-    for (;;) {
-        ssize_t n = sys_read_all(from, buffer, 1 << 17);
-        if (n < 0)
-            return error_throw(error, ERROR_FAILED, "cannot read object '%.12s': %s",
-                               digest_hex(object).text, g_strerror((int)-n));
-        if (n == 0)
-            return true;
-        if (!file_write_all(fd, buffer, (size_t)n, error))
-            return false;
-    }
-}
-
-bool store_stream_copy(StoreStream *stream, int fd, GError **error)
-{
-    for (;;) {
-        const uint8_t *data;
-        const Digest *object;
-        size_t size;
-        if (!store_stream_next(stream, &data, &size, &object, error))
-            return false;
-        if (!data && !object)
-            return true;
-        if (object ? !copy_object(stream, object, fd, error)
-                   : !file_write_all(fd, data, size, error))
-            return false;
-    }
-}

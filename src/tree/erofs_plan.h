@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The image between the tree and its bytes: numbered inodes with their final xattrs and directory entries
- * (erofs_plan.c), then places (erofs_layout.c). Private to the writer. */
+ * (erofs_write.c), then places (erofs_layout.c). Private to the writer. */
 #pragma once
 
 #include "tree/arena.h"
@@ -70,13 +70,9 @@ static inline PlanDirent *plan_dirent(const Plan *plan, uint32_t index)
     return &g_array_index(plan->dirents, PlanDirent, index);
 }
 
-/* Names in byte order with "." and "..", for the root also the stubs that it needs; number and inode of ".", ".."
- * and stubs are left 0. */
-void plan_collect_dirents(GArray *dirents, TreeNode *dir);
-/* How many of the entries from `first` on go into one block, and their bytes. */
+/* How many of the first entries go into one block, and their bytes. */
 uint32_t plan_fill_block(const PlanDirent *dirents, uint32_t n, uint32_t *out_bytes);
 
-bool plan_number(Plan *plan, int min_version, int max_version, GError **error);
 bool plan_xattrs(Plan *plan, GError **error);
 bool plan_place(Plan *plan, GError **error);
 GBytes *plan_emit(const Plan *plan);

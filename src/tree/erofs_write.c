@@ -35,7 +35,9 @@ static int compare_dirents(const void *a, const void *b)
     return tree_compare_names(((const PlanDirent *)a)->name, ((const PlanDirent *)b)->name);
 }
 
-void plan_collect_dirents(GArray *dirents, TreeNode *dir)
+/* Names in byte order with "." and "..", for the root also the stubs that it needs; number and inode of ".", ".."
+ * and stubs are left 0. */
+static void collect_dirents(GArray *dirents, TreeNode *dir)
 {
     guint start = dirents->len;
     static const char *const dots[] = {".", ".."};
@@ -85,7 +87,7 @@ static void dir_extent(const PlanDirent *dirents, uint32_t n, uint64_t *out_bloc
 uint64_t erofs_dir_size(TreeNode *dir)
 {
     g_autoptr(GArray) dirents = g_array_new(false, false, sizeof(PlanDirent));
-    plan_collect_dirents(dirents, dir);
+    collect_dirents(dirents, dir);
     uint64_t blocks;
     uint32_t tail;
     dir_extent(&g_array_index(dirents, PlanDirent, 0), dirents->len, &blocks, &tail);
@@ -201,7 +203,7 @@ static bool add_children(Plan *plan, uint32_t number, GHashTable *chosen, GError
     PlanInode *dir = plan_inode(plan, number);
     TreeNode *node = (TreeNode *)dir->node;
     uint32_t parent = dir->parent, first = plan->dirents->len;
-    plan_collect_dirents(plan->dirents, node);
+    collect_dirents(plan->dirents, node);
     dir->first_dirent = first;
     dir->n_dirents = plan->dirents->len - first;
     size_t child = 0;
@@ -221,7 +223,7 @@ static bool add_children(Plan *plan, uint32_t number, GHashTable *chosen, GError
     return true;
 }
 
-bool plan_number(Plan *plan, int min_version, int max_version, GError **error)
+static bool number_inodes(Plan *plan, int min_version, int max_version, GError **error)
 {
     g_autoptr(GHashTable) chosen = g_hash_table_new(NULL, NULL);
     choose_names(tree_root(plan->tree), chosen);
@@ -267,7 +269,7 @@ GBytes *erofs_write_image(Tree *tree, int min_version, int max_version, GError *
     };
     arena_init(&plan.arena);
     GBytes *image = NULL;
-    if (plan_number(&plan, min_version, max_version, error) && plan_xattrs(&plan, error) &&
+    if (number_inodes(&plan, min_version, max_version, error) && plan_xattrs(&plan, error) &&
         plan_place(&plan, error))
         image = plan_emit(&plan);
     g_array_unref(plan.inodes);
