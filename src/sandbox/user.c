@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -13,10 +14,11 @@
 
 #define FILE_LIMIT (4 << 20)
 
-/* The lines of a file inside; none when it isn't there. */
+/* The lines of a file inside; none when it isn't there. The container may have put anything in its
+ * place. */
 static char **read_lines(int root_fd, const char *path, GError **error)
 {
-    struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
+    struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
                            .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
     _autofd int fd = -1;
     /* EAGAIN: something was renamed or mounted while a ".." was walked (openat2(2)) */
@@ -27,9 +29,12 @@ static char **read_lines(int root_fd, const char *path, GError **error)
         return g_new0(char *, 1);
     if (fd < 0)
         return error_throw_errno_null(error, "cannot open '/%s' of the image", path);
+    struct stat st;
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+        return error_throw_null(error, ERROR_INVALID, "'/%s' of the image is not a file", path);
     g_autofree char *text = file_read_fd(fd, FILE_LIMIT, NULL, error);
     if (!text)
-        return NULL;
+        return error_prefix(error, "'/%s' of the image", path), NULL;
     return g_strsplit(text, "\n", -1);
 }
 

@@ -309,7 +309,9 @@ static int mount_overlay(int erofs, int objects, const Writable *writable, bool 
         throw_mount(error, context, "an overlay over an image");
         return -1;
     }
-    int mounted = sys_fsmount(context, writable->upper >= 0 ? 0 : MOUNT_ATTR_RDONLY);
+    /* from the beginning: an image's /etc/passwd may be a device, and is read before anything is attached */
+    int mounted =
+        sys_fsmount(context, MOUNT_ATTR_NODEV | (writable->upper >= 0 ? 0 : MOUNT_ATTR_RDONLY));
     if (mounted < 0)
         return error_throw_errno_fd(error, "cannot mount an overlay");
     return mounted;
