@@ -135,6 +135,20 @@ static const struct {
 /* Any process may ask for these; the others change how the kernel lays out memory. */
 static const uint32_t personalities[] = {0, 0x0008, 0x20000, 0x20008, 0xffffffff};
 
+/* Families of sockets: all but AF_ALG (38), a wide door into the kernel, and AF_VSOCK (40), which reaches
+ * the hypervisor. Bits and not ranges, because the kernel takes an int: a comparison looks at 64 bits, and
+ * 1 << 32 | AF_VSOCK, which is none of the two, opens the same socket. */
+static const struct {
+    uint32_t mask, value;
+} families[] = {
+    {0xffffffe0, 0},                                      /* to 31 */
+    {0xfffffffc, 32},                                     /* to 35 */
+    {0xfffffffe, 36},                                     /* to 37 */
+    {0xffffffff, 39}, {0xffffffff, 41}, {0xfffffffe, 42}, /* to 43 */
+    {0xfffffffc, 44},                                     /* to 47 */
+    {0xfffffff0, 48},                                     /* to 63, none of which exists yet */
+};
+
 #define CLONE_NAMESPACES                                                                           \
     (CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET |     \
      CLONE_NEWCGROUP)
@@ -162,16 +176,9 @@ static int add_conditional(scmp_filter_ctx filter, uint64_t caps)
     for (size_t i = 0; i < ARRAY_SIZE(personalities) && !failed; i++)
         failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(personality), 1,
                                   SCMP_A0(SCMP_CMP_EQ, personalities[i]));
-    /* AF_ALG (38) is a wide door into the kernel, AF_VSOCK (40) reaches the hypervisor */
-    if (!failed)
+    for (size_t i = 0; i < ARRAY_SIZE(families) && !failed; i++)
         failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-                                  SCMP_A0(SCMP_CMP_LT, AF_ALG));
-    if (!failed)
-        failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-                                  SCMP_A0(SCMP_CMP_EQ, AF_ALG + 1));
-    if (!failed)
-        failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-                                  SCMP_A0(SCMP_CMP_GT, AF_VSOCK));
+                                  SCMP_A0(SCMP_CMP_MASKED_EQ, families[i].mask, families[i].value));
     if (failed || (caps & SECCOMP_CAP(SYS_ADMIN)))
         return failed;
     failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,

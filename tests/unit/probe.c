@@ -135,7 +135,11 @@ static bool do_plain(const char *word)
         say(syscall(452, -1, "x", 0600, 0)); /* EBADF: it got as far as looking */
     else if (strcmp(word, "alg") == 0)
         say(socket(38, SOCK_SEQPACKET, 0));
-    else if (strcmp(word, "tty") == 0)
+    else if (strcmp(word, "wide") == 0) { /* the kernel takes an int of it */
+        say(syscall(SYS_socket, 1l << 32 | 38, SOCK_SEQPACKET, 0));
+        say(syscall(SYS_socket, 1l << 32 | 40, SOCK_STREAM, 0));
+        say(syscall(SYS_socket, 1l << 32 | 16, SOCK_RAW, 0));
+    } else if (strcmp(word, "tty") == 0)
         printf("%d %s\n", isatty(0) && isatty(1) && isatty(2), ttyname(0) ? ttyname(0) : "-");
     else if (strcmp(word, "forever") == 0)
         for (;;)

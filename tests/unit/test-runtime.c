@@ -263,6 +263,7 @@ static void test_seccomp(Fixture *f, gconstpointer data)
 {
     expect(f, "unshare mounttmp keyctl clone3 newest fchmodat2 alg mknod /tmp/null",
            "EPERM\nEPERM\nEPERM\nENOSYS\nENOSYS\nEBADF\nEPERM\nEPERM\n");
+    expect(f, "wide", "EPERM\nEPERM\nok\n");
 }
 
 static void test_seccomp_cache(Fixture *f, gconstpointer data)
