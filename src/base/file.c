@@ -218,13 +218,56 @@ GPtrArray *file_list_fd(int fd, GError **error)
     return names ? names : error_throw_errno_null(error, "cannot list directory");
 }
 
-static bool remove_children(int fd, const char *path, GError **error)
+/* Removes what can be removed at once, *out_inner becomes a directory that can't: it isn't empty. */
+static bool remove_pass(int fd, int *out_inner, GError **error)
 {
-    g_autoptr(GPtrArray) names = file_list_fd(fd, error);
-    for (guint i = 0; names && i < names->len; i++)
-        if (!file_remove_all_at(fd, names->pdata[i], error))
-            return error_prefix(error, "'%s'", path);
-    return names || error_prefix(error, "'%s'", path);
+    *out_inner = -1;
+    _autofd int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    _autodir DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+    if (!dir)
+        return error_throw_errno(error, "cannot list a directory to be removed");
+    fd_steal(&copy); /* fdopendir owns it */
+    struct dirent *entry;
+    while (errno = 0, (entry = readdir(dir))) {
+        const char *name = entry->d_name;
+        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || unlinkat(fd, name, 0) == 0 ||
+            errno == ENOENT)
+            continue;
+        if (errno != EISDIR && errno != EPERM)
+            return error_throw_errno(error, "cannot remove '%s'", name);
+        if (unlinkat(fd, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+            continue;
+        if (errno != ENOTEMPTY && errno != EEXIST)
+            return error_throw_errno(error, "cannot remove directory '%s'", name);
+        *out_inner = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        return *out_inner >= 0 || error_throw_errno(error, "cannot open directory '%s'", name);
+    }
+    return errno == 0 || error_throw_errno(error, "cannot list a directory to be removed");
+}
+
+/* Without recursion and with few fds, for a container may leave a deeper tree than either allows: down
+ * into what isn't empty, up by ".." from what is, where a new pass removes it. */
+static bool remove_below(int top, GError **error)
+{
+    _autofd int fd = openat(top, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return error_throw_errno(error, "cannot open a directory to be removed");
+    for (unsigned long depth = 0;;) {
+        int next;
+        if (!remove_pass(fd, &next, error))
+            return false;
+        if (next >= 0) {
+            depth++;
+        } else if (depth-- == 0) {
+            return true;
+        } else {
+            next = openat(fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+            if (next < 0)
+                return error_throw_errno(error, "cannot open a directory to be removed");
+        }
+        sys_fd_closep(&fd);
+        fd = next;
+    }
 }
 
 bool file_remove_all_at(int dirfd, const char *path, GError **error)
@@ -236,8 +279,8 @@ bool file_remove_all_at(int dirfd, const char *path, GError **error)
     _autofd int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return error_throw_errno(error, "cannot remove '%s'", path);
-    if (!remove_children(fd, path, error))
-        return false;
+    if (!remove_below(fd, error))
+        return error_prefix(error, "'%s'", path);
     if (unlinkat(dirfd, path, AT_REMOVEDIR) < 0 && errno != ENOENT)
         return error_throw_errno(error, "cannot remove directory '%s'", path);
     return true;

@@ -83,6 +83,26 @@ static void test_file(void)
     g_assert_cmpint(access(path, F_OK), ==, -1);
 }
 
+/* deeper than there are fds, names or stack for */
+static void test_remove_deep(void)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *path = g_dir_make_tmp("atomic-test-XXXXXX", &error);
+    _autofd int dir = file_open_dir_at(AT_FDCWD, path, &error);
+    g_assert_cmpint(mkdirat(dir, "empty", 0755), ==, 0);
+    for (int i = 0; i < 3000; i++) {
+        g_assert_cmpint(mkdirat(dir, "d", 0755), ==, 0);
+        g_assert_cmpint(symlinkat("..", dir, "up"), ==, 0);
+        int below = openat(dir, "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        g_assert_cmpint(below, >=, 0);
+        close(dir);
+        dir = below;
+    }
+    g_assert_true(file_remove_all_at(AT_FDCWD, path, &error));
+    g_assert_no_error(error);
+    g_assert_cmpint(access(path, F_OK), ==, -1);
+}
+
 static void test_list(void)
 {
     g_autoptr(GError) error = NULL;
@@ -150,6 +170,7 @@ int main(int argc, char **argv)
     g_test_add_func("/digest/parse", test_digest_parse);
     g_test_add_func("/digest/set", test_digest_set);
     g_test_add_func("/file", test_file);
+    g_test_add_func("/file/remove-deep", test_remove_deep);
     g_test_add_func("/file/list", test_list);
     g_test_add_func("/sort/keys", test_sort_keys);
     g_test_add_func("/process", test_process);
