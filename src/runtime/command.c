@@ -29,15 +29,20 @@
 
 /* ---- with the host's rights */
 
+/* What is missing is the host's /dev/null: the container's may have become anything by the time of an
+ * exec, a link to one of the fds that we still hold for one. */
 int command_copy_stdio(const RuntimeCommand *command, int out[3], SysError *error)
 {
     const int given[3] = {command->stdin_fd, command->stdout_fd, command->stderr_fd};
     for (int i = 0; i < 3; i++)
         out[i] = -1;
+    if (command->terminal)
+        return 0;
+    _autofd int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null_fd < 0)
+        return sys_fail_errno(error, "cannot open '/dev/null'");
     for (int i = 0; i < 3; i++) {
-        if (command->terminal || given[i] < 0)
-            continue;
-        out[i] = fcntl(given[i], F_DUPFD_CLOEXEC, 3);
+        out[i] = fcntl(given[i] < 0 ? null_fd : given[i], F_DUPFD_CLOEXEC, 3);
         if (out[i] < 0) {
             sys_fail_errno(error, "cannot use fd %d as the container's fd %d", given[i], i);
             command_close_stdio(out);
@@ -174,14 +179,8 @@ static int become_user(const RuntimeCommand *command, SysError *error)
 static int arrange_fds(const CommandPlan *plan, SysError *error)
 {
     for (int i = 0; i < 3; i++) {
-        _autofd int null_fd = -1;
         int from = plan->slave_fd >= 0 ? plan->slave_fd : plan->stdio[i];
-        if (from < 0)
-            from = null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-        if (from < 0)
-            return sys_fail_errno(error, "cannot open '/dev/null' in the container");
-        if (from == i) /* a fresh null_fd took the free number: only close-on-exec must go */
-            fd_steal(&null_fd);
+        /* a terminal may have got a number that the caller had free: only close-on-exec must go */
         if (from == i ? fcntl(i, F_SETFD, 0) < 0 : dup2(from, i) < 0)
             return sys_fail_errno(error, "cannot set up fd %d", i);
     }

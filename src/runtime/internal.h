@@ -81,10 +81,10 @@ typedef struct {
     const RuntimeSpec *spec;
     const int *bind_fds; /* detached mounts, one per spec->binds */
     int sync_fd;
-    int stdio[3]; /* all above 2; -1: /dev/null */
+    int stdio[3]; /* all above 2; -1 with a terminal */
     CgroupFds cgroup;
 
-    int null_fd;  /* child: the container's /dev/null, read-write, for the masks and for stdio */
+    int null_fd;  /* child: the container's /dev/null, for the masks */
     int slave_fd; /* child: its terminal */
 } StartPlan;
 
@@ -123,6 +123,6 @@ int command_prepare(const RuntimeCommand *command, const int stdio[3], uint32_t 
 _noreturn void command_execute(const CommandPlan *plan);
 /* All capabilities that are permitted become effective (after a change of fsuid or uid). */
 int command_raise_caps(SysError *error);
-/* The three fds copied above 2 (parent); -1 stays -1. */
+/* The three fds copied above 2 (parent), /dev/null for -1; all -1 with a terminal. */
 int command_copy_stdio(const RuntimeCommand *command, int out[3], SysError *error);
 void command_close_stdio(int stdio[3]);

@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,6 +25,8 @@
 #include <sys/stat.h>
 
 /* ---- looking up and making targets */
+
+#define LINKS_MAX 40 /* as the kernel's limit */
 
 static int open_inside(int root_fd, const char *path, int flags)
 {
@@ -37,39 +40,72 @@ static int open_inside(int root_fd, const char *path, int flags)
     return fd;
 }
 
-/* mkdir -p inside, or the last component as an empty file. */
+/* One directory or file; *out_is_link when a link that leads nowhere has the name. */
+static int make_one(int root_fd, char *path, bool directory, bool *out_is_link)
+{
+    char *slash = strrchr(path, '/');
+    const char *name = slash ? slash + 1 : path;
+    if (slash)
+        *slash = '\0';
+    _autofd int parent = open_inside(root_fd, slash ? path : ".", O_PATH | O_DIRECTORY);
+    if (slash)
+        *slash = '/';
+    int made = parent < 0  ? -1
+               : directory ? mkdirat(parent, name, 0755)
+                           : mknodat(parent, name, S_IFREG | 0644, 0);
+    struct stat st;
+    *out_is_link = made < 0 && errno == EEXIST &&
+                   fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode);
+    return made < 0 && errno != EEXIST ? -1 : 0;
+}
+
+/* Puts the target of the link that ends before path[at] in its place. */
+static int follow_link(int root_fd, char path[PATH_MAX], size_t at)
+{
+    char rest[PATH_MAX], target[PATH_MAX];
+    memcpy(rest, path + at, strlen(path + at) + 1);
+    path[at] = '\0';
+    _autofd int link = open_inside(root_fd, path, O_PATH | O_NOFOLLOW);
+    ssize_t n = link < 0 ? -1 : readlinkat(link, "", target, sizeof target - 1);
+    if (n < 0)
+        return -1;
+    target[n] = '\0';
+    char *slash = strrchr(path, '/');
+    size_t dir = target[0] == '/' || !slash ? 0 : (size_t)(slash + 1 - path);
+    int written = snprintf(path + dir, PATH_MAX - dir, "%s%s", target, rest);
+    errno = ENAMETOOLONG;
+    return (size_t)written < PATH_MAX - dir ? 0 : -1;
+}
+
+/* mkdir -p inside, or the last component as an empty file. Where an image has a link to what only a
+ * running system has (/etc/resolv.conf), that is made. */
 static int make_target(int root_fd, const char *target, bool directory, SysError *error)
 {
-    char path[4096];
+    char path[PATH_MAX];
     size_t length = strlen(target);
     if (length >= sizeof path)
         return sys_fail(error, ENAMETOOLONG, "mount target '%.100s…' is too long", target);
     memcpy(path, target, length + 1);
     while (length > 1 && path[length - 1] == '/')
         path[--length] = '\0';
-    for (size_t i = 1; i <= length; i++) {
+    int links = 0;
+    for (size_t i = 1; i <= strlen(path); i++) {
         if (path[i] != '/' && path[i] != '\0')
             continue;
         char saved = path[i];
         path[i] = '\0';
-        bool last = i == length;
+        bool is_link = false;
         _autofd int there = open_inside(root_fd, path, O_PATH);
-        if (there < 0 && errno == ENOENT) {
-            char *slash = strrchr(path, '/');
-            const char *name = slash ? slash + 1 : path;
-            if (slash)
-                *slash = '\0';
-            _autofd int parent = open_inside(root_fd, slash ? path : ".", O_PATH | O_DIRECTORY);
-            if (slash)
-                *slash = '/';
-            int made = parent < 0           ? -1
-                       : !last || directory ? mkdirat(parent, name, 0755)
-                                            : mknodat(parent, name, S_IFREG | 0644, 0);
-            if (made < 0 && errno != EEXIST)
-                return sys_fail_errno(error, "cannot make the mount point '%s' in the container",
-                                      path);
-        }
+        if (there < 0 && errno == ENOENT &&
+            make_one(root_fd, path, saved || directory, &is_link) < 0)
+            return sys_fail_errno(error, "cannot make the mount point '%s' in the container", path);
         path[i] = saved;
+        if (!is_link)
+            continue;
+        if (++links > LINKS_MAX || follow_link(root_fd, path, i) < 0)
+            return sys_fail(error, ELOOP, "cannot follow the links of '%.100s' in the container",
+                            target);
+        i = 0;
     }
     return 0;
 }

@@ -4,6 +4,7 @@
  *     inside serve PORT TEXT    answers every connection with TEXT, until SIGTERM
  *     inside eat MIB            takes memory
  *     inside tty                "tty ROWS COLUMNS" or "no tty"
+ *     inside deep N             N directories, one in the other, in /tmp
  */
 #include <netinet/in.h>
 #include <signal.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static void on_term(int number)
@@ -67,6 +69,14 @@ static int tty(void)
     return 0;
 }
 
+static int deep(int n)
+{
+    int failed = chdir("/tmp");
+    for (; n > 0 && !failed; n--)
+        failed = mkdir("d", 0755) < 0 || chdir("d") < 0;
+    return failed;
+}
+
 int main(int argc, char **argv)
 {
     setvbuf(stdout, NULL, _IOLBF, 0);
@@ -75,5 +85,7 @@ int main(int argc, char **argv)
         return serve(atoi(argv[2]), argv[3]);
     if (strcmp(what, "eat") == 0 && argc == 3)
         return eat((size_t)atoi(argv[2]));
+    if (strcmp(what, "deep") == 0 && argc == 3)
+        return deep(atoi(argv[2]));
     return strcmp(what, "tty") == 0 ? tty() : 2;
 }

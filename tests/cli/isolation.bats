@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Hostile images and containers, tried on the real programs.
+
+bats_require_minimum_version 1.5.0
+load engine.bash
+
+setup_file() { engine_setup "$BATS_FILE_TMPDIR"; }
+teardown_file() { engine_teardown "$BATS_FILE_TMPDIR"; }
+teardown() { for id in $(a ps -aq); do a rm -f "$id" >/dev/null; done; }
+
+# hostile NAME: a copy of the image's files, its path in $tree; made an image by `finish NAME`
+hostile() {
+    tree=$BATS_TEST_TMPDIR/$1
+    cp -a "$BATS_FILE_TMPDIR/rootfs" "$tree"
+}
+finish() { "$ATOMIC_TEST_BIN/make-image" "$ATOMIC_STORE" "$1" "$BATS_TEST_TMPDIR/$1" env=PATH=/bin >/dev/null; }
+
+@test "an image's device nodes open no device, neither inside nor for us who read its users" {
+    hostile devices
+    mknod "$tree/zero" c 1 5
+    finish devices
+    run a run --rm devices head -c 1 /zero
+    [ "$status" -ne 0 ]
+    [[ $output == *"Permission denied"* ]]
+    hostile users
+    rm "$tree/etc/passwd"
+    mknod "$tree/etc/passwd" c 1 5
+    finish users
+    run a run --rm users true
+    [ "$status" -eq 125 ]
+    [[ $output == *"cannot open '/etc/passwd' of the image: Permission denied"* ]]
+}
+
+@test "users are read from files only, and from the image's own" {
+    hostile fifo
+    rm "$tree/etc/group"
+    mkfifo "$tree/etc/group"
+    finish fifo
+    run a run --rm fifo true
+    [ "$status" -eq 125 ]
+    [[ $output == *"'/etc/group' of the image is not a file"* ]]
+    hostile outside
+    ln -sf ../../../../../../../etc/passwd "$tree/etc/passwd"
+    finish outside
+    run a run --rm -u daemon outside id
+    [ "$status" -eq 125 ]
+}
+
+@test "links in the places of our mounts lead nowhere outside" {
+    hostile links
+    rmdir "$tree/dev"
+    ln -s ../../../../../../devices "$tree/dev"
+    ln -s ../../../../../../../../run/resolver/conf "$tree/etc/resolv.conf"
+    ln -s hosts2 "$tree/etc/hosts"
+    finish links
+    run a run --rm links sh -c 'cat /run/resolver/conf >/dev/null && echo resolver; head -n 1 /etc/hosts2'
+    [ "${lines[0]}" = resolver ]
+    [[ ${lines[1]} == *localhost ]]
+    [ ! -e /run/resolver ]
+    hostile circle
+    ln -s resolv.conf "$tree/etc/resolv.conf"
+    finish circle
+    run a run --rm circle true
+    [ "$status" -eq 125 ]
+    [[ $output == *"/etc/resolv.conf"* ]]
+}
+
+@test "exec takes nothing from what the container made of /dev/null" {
+    a run -d --name trap base sh -c 'rm /dev/null; echo caught >/dev/null; sleep 100'
+    until [[ $(a exec trap stat -c %F /dev/null) == regular* ]]; do sleep 0.1; done
+    a exec -d trap sh -c 'cat >/tmp/in; echo done >/tmp/done'
+    until [ -n "$(a exec trap cat /tmp/done 2>/dev/null)" ]; do sleep 0.1; done
+    [ -z "$(a exec trap cat /tmp/in)" ]
+}
+
+@test "a container can't make its layer too deep to be removed" {
+    a run --name deep base inside deep 3000
+    a rm deep
+    [ -z "$(ls "$ATOMIC_ROOT/containers")" ]
+}
