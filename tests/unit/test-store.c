@@ -881,6 +881,7 @@ static void test_gc_between(Fixture *f, const void *data _unused)
     g_autoptr(GError) error = NULL;
     g_autoptr(StoreTxn) txn = store_txn_begin(f->store, "pull/one", &error);
     _autofd int journal = store_txn_journal(txn, &error);
+    g_assert_cmpint(journal, >=, 0);
     Digest first = put(txn, 1, 500);
     g_assert_true(store_txn_flush(txn, &error));
     g_autofree char *roots = staging_path(f, "roots");
@@ -918,6 +919,7 @@ static void test_failed_flush(Fixture *f, const void *data _unused)
     g_autoptr(GError) error = NULL;
     g_autoptr(StoreTxn) txn = store_txn_begin(f->store, "pull/one", &error);
     _autofd int journal = store_txn_journal(txn, &error);
+    g_assert_cmpint(journal, >=, 0);
     Digest first = put(txn, 1, 500);
     g_autofree char *staged = staging_path(f, digest_hex(&first).text);
     g_autofree char *aside = g_strconcat(staged, ".aside", NULL);
@@ -943,6 +945,7 @@ static void test_holder(Fixture *f, const void *data _unused)
 {
     g_autoptr(GError) error = NULL;
     g_autoptr(StoreTxn) txn = store_txn_begin(f->store, "pull/one", &error);
+    g_assert_nonnull(txn);
     g_assert_null(store_txn_begin(f->store, "pull/one", &error));
     g_assert_true(error_is(error, ERROR_BUSY));
     g_autofree char *number = g_strdup_printf("(process %d)", (int)getpid());
