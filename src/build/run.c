@@ -235,6 +235,7 @@ bool run_command(Build *build, Stage *stage, const DockerfileInstruction *instru
     options.store = build->store;
     options.image = &stage->image->image;
     options.volatile_upper = true;
+    options.carry_output = true;
     if (!choose_network(build, instruction, &options.net, error) ||
         !run_scratch_make(&scratch, error))
         return false;

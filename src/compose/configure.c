@@ -151,6 +151,7 @@ static bool run_script(const Work *work, Store *store, const Digest *image, cons
     sandbox.writable_fd = work->fd;
     sandbox.volatile_upper = true; /* it is read back at once */
     sandbox.net = SANDBOX_NET_NONE;
+    sandbox.carry_output = true;
     sandbox.hostname = "localhost";
     sandbox.no_files = true;
     int status = sandbox_run(&sandbox, &command, error);

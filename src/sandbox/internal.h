@@ -26,3 +26,20 @@ int lease_take(const char *run_dir, char **out_name, GError **error);
 /* Writes hosts, hostname and resolv.conf into the directory, owned by the container's root. */
 bool files_write(int dirfd, const SandboxOptions *options, const char *hostname, uint32_t owner,
                  GError **error);
+
+/* ---- carry.c */
+
+typedef struct {
+    int from[2], ends[2]; /* of the pipes for stdout and stderr: ours, the command's */
+    int to[2];            /* the caller's files, borrowed */
+} Carry;
+void carry_init(Carry *carry);
+/* Puts pipes in the place of the command's stdout and stderr. */
+bool carry_open(Carry *carry, RuntimeCommand *command, GError **error);
+/* The command has its ends. */
+void carry_started(Carry *carry);
+/* Carries what there is; waits for more, at most half a second. True when `fd` can be read. */
+bool carry_until(Carry *carry, int fd);
+/* What is left when the command has ended. */
+void carry_rest(Carry *carry);
+void carry_clear(Carry *carry);

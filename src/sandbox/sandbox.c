@@ -14,7 +14,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/random.h>
@@ -34,6 +33,7 @@ struct Sandbox {
     int files_fd;
     char *own_dir; /* directory to be removed */
     RuntimeSeccomp seccomp;
+    Carry carry;
 };
 
 void sandbox_options_init(SandboxOptions *options)
@@ -139,6 +139,7 @@ Sandbox *sandbox_prepare(const SandboxOptions *options, GError **error)
     sandbox->options = options;
     sandbox->namespaces = (RuntimeNamespaces)RUNTIME_NAMESPACES_NONE;
     sandbox->root_fd = sandbox->files_fd = sandbox->lease_fd = -1;
+    carry_init(&sandbox->carry);
     sandbox->run_dir = sandbox_run_dir(error);
     if (!sandbox->run_dir || !make_name(sandbox, error) || !make_namespaces(sandbox, error) ||
         !mount_root(sandbox, error))
@@ -246,8 +247,12 @@ bool sandbox_start(Sandbox *sandbox, const RuntimeCommand *command, RuntimeProce
     spec.n_binds = binds->len;
     if (confined)
         spec.command.seccomp = &sandbox->seccomp;
+    if (options->carry_output && !carry_open(&sandbox->carry, &spec.command, error))
+        return false;
     SysError failed = {0};
-    if (runtime_start(&spec, out, &failed) < 0)
+    int started = runtime_start(&spec, out, &failed);
+    carry_started(&sandbox->carry);
+    if (started < 0)
         return throw_sys(error, &failed);
     if (sandbox->ids.count && !ids_hand_over(sandbox->run_dir, &sandbox->ids, out->pid, error)) {
         /* without its record another container could get the same ids */
@@ -274,6 +279,7 @@ void sandbox_free(Sandbox *sandbox)
     sys_fd_closep(&sandbox->root_fd);
     sys_fd_closep(&sandbox->files_fd);
     sys_fd_closep(&sandbox->lease_fd);
+    carry_clear(&sandbox->carry);
     g_free(sandbox->own_dir);
     g_free(sandbox->run_dir);
     g_free(sandbox->cgroup);
@@ -306,10 +312,8 @@ uint32_t sandbox_id_base(const Sandbox *sandbox)
 /* True when the process ended by itself; false after a signal to us, the container being killed. */
 static bool await_end(Sandbox *sandbox, const RuntimeProcess *process)
 {
-    struct pollfd poll_fd = {.fd = process->pidfd, .events = POLLIN};
-    /* the time-out closes the gap between looking at the flag and going to sleep */
     while (!cancel_requested())
-        if (poll(&poll_fd, 1, 500) > 0)
+        if (carry_until(&sandbox->carry, process->pidfd))
             return true;
     syscall(SYS_pidfd_send_signal, process->pidfd, SIGKILL, NULL, 0);
     runtime_kill_all(sandbox->cgroup, NULL);
@@ -320,6 +324,7 @@ int sandbox_wait(Sandbox *sandbox, RuntimeProcess *process, bool *out_oom, GErro
 {
     bool ended = await_end(sandbox, process);
     int status = spawn_wait(process->pid, error);
+    carry_rest(&sandbox->carry);
     if (out_oom)
         *out_oom = runtime_cgroup_oom_killed(sandbox->cgroup);
     runtime_process_clear(process);

@@ -63,6 +63,10 @@ typedef struct {
     int files_fd;
     bool no_files; /* leave the image's own three files alone */
 
+    /* The command's stdout and stderr are the caller's own (a terminal, a file): the container gets
+     * pipes, which sandbox_wait() reads. */
+    bool carry_output;
+
     const RuntimeBind *binds; /* may be filled in until sandbox_start() */
     size_t n_binds;
     const RuntimeTmpfs *tmpfs;

@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -159,6 +160,22 @@ static void test_status(Fixture *f, gconstpointer data)
     g_assert_cmpint(sandbox_run(&f->options, &f->command, &error), ==, -1);
     g_assert_cmpstr(error->message, ==,
                     "exec: \"/bin/missing\": stat /bin/missing: no such file or directory");
+}
+
+/* The command sees a pipe and not the caller's file, into which all it says comes in order. */
+static void test_carry(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    _autofd int file = memfd_create("output", MFD_CLOEXEC);
+    f->options.carry_output = true;
+    f->command.stdout_fd = f->command.stderr_fd = file;
+    g_assert_cmpint(run_status(f, "stat /proc/self/fd/1 stat /proc/self/fd/2 exit 7", &error), ==,
+                    7);
+    assert_ok(error);
+    g_assert_cmpint(lseek(file, 0, SEEK_SET), ==, 0);
+    g_autofree char *text = file_read_fd(file, 1000, NULL, &error);
+    /* the links' modes: open for writing only, which the file isn't */
+    g_assert_cmpstr(text, ==, "120300 0:0\n120300 0:0\n");
 }
 
 static void test_layer(Fixture *f, gconstpointer data)
@@ -376,6 +393,7 @@ int main(int argc, char **argv)
         return g_test_run();
 #define ADD(name, test) g_test_add("/sandbox/" name, Fixture, NULL, set_up, test, tear_down)
     ADD("status", test_status);
+    ADD("carry", test_carry);
     ADD("layer", test_layer);
     ADD("no-layer", test_no_layer);
     ADD("files", test_files);
