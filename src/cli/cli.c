@@ -160,12 +160,27 @@ bool cli_parse(const CliCommand *command, const GOptionEntry *entries, CliCommon
     return true;
 }
 
+/* Names in a message may come from an archive or from inside a container: what would move the cursor or
+ * speak to the terminal is shown instead of sent. */
+static void print_line(const char *line)
+{
+    g_autoptr(GString) out = g_string_new(NULL);
+    for (const unsigned char *p = (const unsigned char *)line; *p; p++) {
+        bool c1 = p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0; /* U+0080 to U+009F, in UTF-8 */
+        if ((*p < ' ' && *p != '\t') || *p == 0x7f || c1)
+            g_string_append_printf(out, "\\x%02x", c1 ? *++p : *p);
+        else
+            g_string_append_c(out, (char)*p);
+    }
+    fprintf(stderr, "%s\n", out->str);
+}
+
 void cli_print_error(const GError *error)
 {
     g_auto(GStrv) lines = g_strsplit(error->message, "\n", -1);
     fprintf(stderr, "%s: ", called);
     for (int i = 0; lines[i]; i++)
-        fprintf(stderr, "%s\n", lines[i]);
+        print_line(lines[i]);
 }
 
 /* Docker's: 125 for words that are wrong and for a `run` that failed before the command, else 1. */

@@ -78,3 +78,29 @@ finish() { "$ATOMIC_TEST_BIN/make-image" "$ATOMIC_STORE" "$1" "$BATS_TEST_TMPDIR
     a rm deep
     [ -z "$(ls "$ATOMIC_ROOT/containers")" ]
 }
+
+@test "no name in a message speaks to the terminal" {
+    run -127 a run --rm base $'no\e]0;title\asuch'
+    [[ $output == *'"no\x1b]0;title\x07such": executable file not found'* ]]
+    mkdir "$BATS_TEST_TMPDIR/t"
+    touch "$BATS_TEST_TMPDIR/t/"$'a\e[2Jb'
+    tar -cf "$BATS_TEST_TMPDIR/t.tar" -C "$BATS_TEST_TMPDIR/t" --transform 's,^./a,../a,' .
+    run a store import --tar "$BATS_TEST_TMPDIR/t.tar"
+    [ "$status" -eq 1 ]
+    [[ $output == *'\x1b[2Jb'* ]]
+    [[ $output != *$'\e'* ]]
+}
+
+@test "a RUN has a pipe for its output, not the file or terminal of the build" {
+    mkdir "$BATS_TEST_TMPDIR/context"
+    printf 'FROM base\nRUN ls -l /proc/self/fd\n' >"$BATS_TEST_TMPDIR/context/Dockerfile"
+    a build --network none "$BATS_TEST_TMPDIR/context" >"$BATS_TEST_TMPDIR/log"
+    grep -q '1 -> pipe:' "$BATS_TEST_TMPDIR/log"
+    ! grep -q "$BATS_TEST_TMPDIR" "$BATS_TEST_TMPDIR/log"
+}
+
+@test "with every capability the masks stay and no device opens" {
+    run a run --rm --cap-add ALL base bash -c 'mount -o remount,rw,bind /proc/sys || mount -o remount,dev,bind / ||
+        mount -t proc none /tmp || mount -t sysfs none /tmp || mount -t devtmpfs none /tmp'
+    [ "$status" -ne 0 ]
+}
