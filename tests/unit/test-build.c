@@ -207,8 +207,8 @@ static void test_damaged_files(void)
         g_assert_true(!file == !!error);
         g_assert_true(file || g_str_has_prefix(error->message, "D:"));
         g_autofree char *copy = g_strndup(text, size);
-        g_autofree _unused char *expanded = words_expand(copy, '\\', lookup, NULL, NULL);
-        g_auto(GStrv) _unused split = words_expand_split(copy, '`', lookup, NULL, NULL);
+        g_autofree char *expanded = words_expand(copy, '\\', lookup, NULL, NULL);
+        g_auto(GStrv) split = words_expand_split(copy, '`', lookup, NULL, NULL);
     }
     g_rand_free(random);
 }

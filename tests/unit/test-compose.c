@@ -63,9 +63,9 @@ static char *write_treefile(Fixture *fixture, const char *name, const char *text
 
 static void test_treefile(Fixture *fixture, const void *data)
 {
-    g_autofree _unused char *base = write_treefile(fixture, "base.yaml",
-                                                   "repos: [host]\npackages: [one two]\nref: base\n"
-                                                   "documentation: false\n");
+    g_autofree char *base = write_treefile(fixture, "base.yaml",
+                                           "repos: [host]\npackages: [one two]\nref: base\n"
+                                           "documentation: false\n");
     g_autofree char *path =
         write_treefile(fixture, "host.yaml",
                        "# comment\ninclude: base.yaml\nref: a/b\nsuites:\n  - stable\n"

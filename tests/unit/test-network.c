@@ -481,9 +481,9 @@ static void test_reserve(Host *host, gconstpointer data)
     g_assert_cmpint(network_port_reserve(&one, &failed), ==, -1);
     g_assert_cmpint(failed.code, ==, EADDRNOTAVAIL);
     /* chosen ones */
-    _autofd _unused int a = reserve("80", &one);
-    _autofd _unused int b = reserve("80", &two);
-    _autofd _unused int c = reserve("80/udp", &three);
+    _autofd int a = reserve("80", &one);
+    _autofd int b = reserve("80", &two);
+    _autofd int c = reserve("80/udp", &three);
     g_assert_cmpint(one.host_port, >=, 32768);
     g_assert_cmpint(two.host_port, >, one.host_port);
     g_assert_cmpint(three.host_port, ==, 32768);
@@ -502,10 +502,10 @@ static void test_reach(Host *host, gconstpointer data)
     serve_in(host, &two, SOCK_STREAM, 81);
     serve_in(host, &outside, SOCK_STREAM, 7);
     NetworkPort tcp, udp, local, chosen;
-    _autofd _unused int fd1 = publish(&network, &one, "8080:80", &tcp);
-    _autofd _unused int fd2 = publish(&network, &one, "5353:53/udp", &udp);
-    _autofd _unused int fd3 = publish(&network, &one, "127.0.0.1:8081:80", &local);
-    _autofd _unused int fd4 = publish(&network, &two, "81", &chosen);
+    _autofd int fd1 = publish(&network, &one, "8080:80", &tcp);
+    _autofd int fd2 = publish(&network, &one, "5353:53/udp", &udp);
+    _autofd int fd3 = publish(&network, &one, "127.0.0.1:8081:80", &local);
+    _autofd int fd4 = publish(&network, &two, "81", &chosen);
 
     /* from the host: by loopback, by its other addresses, straight */
     assert_answer(host, -1, SOCK_STREAM, "127.0.0.1", 8080, "port 80 sees 10.88.0.1");
@@ -547,7 +547,7 @@ static void test_reach(Host *host, gconstpointer data)
 static void test_ipv6_loopback(Host *host, gconstpointer data)
 {
     NetworkPort port;
-    _autofd _unused int fd = reserve("8080:80", &port);
+    _autofd int fd = reserve("8080:80", &port);
     _autofd int client = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (client < 0) {
         g_test_skip("no IPv6 here");
@@ -619,7 +619,7 @@ static void test_foreign_firewall(Host *host, gconstpointer docker_user)
     serve_in(host, &one, SOCK_STREAM, 80);
     serve_in(host, &outside, SOCK_STREAM, 7);
     NetworkPort port;
-    _autofd _unused int fd = publish(&network, &one, "8080:80", &port);
+    _autofd int fd = publish(&network, &one, "8080:80", &port);
     if (!docker_user) {
         /* it comes after us, as when Docker is started later */
         shell("nft 'table ip filter { chain FORWARD { type filter hook forward priority 0; policy "

@@ -178,11 +178,11 @@ static void test_sources_bad(Fixture *fixture, const void *data)
 static void test_universe(Fixture *fixture, const void *data)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(PackageUniverse) _unused universe = load(fixture, &error);
+    g_autoptr(PackageUniverse) universe = load(fixture, &error);
     g_assert_no_error(error);
     /* the index is kept: verified again, not fetched again */
     fixture->spoil = "Packages.gz";
-    g_autoptr(PackageUniverse) _unused again = load(fixture, &error);
+    g_autoptr(PackageUniverse) again = load(fixture, &error);
     g_assert_no_error(error);
 }
 
@@ -216,7 +216,7 @@ static void test_armored_key(Fixture *fixture, const void *data)
     g_free(fixture->apt);
     fixture->apt = join(fixture->dir, "apt");
     g_autoptr(GError) error = NULL;
-    g_autoptr(PackageUniverse) _unused universe = load(fixture, &error);
+    g_autoptr(PackageUniverse) universe = load(fixture, &error);
     g_assert_no_error(error);
 }
 
