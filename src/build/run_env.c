@@ -2,11 +2,11 @@
 #include "build/run.h"
 
 #include "base/file.h"
+#include "base/places.h"
 #include "sandbox/sandbox.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -44,9 +44,7 @@ static void sweep(int parent_fd)
 
 bool run_scratch_make(RunScratch *scratch, GError **error)
 {
-    const char *root = getenv("ATOMIC_ROOT");
-    g_autofree char *path =
-        g_build_filename(root && *root ? root : "/var/lib/atomic", "build", NULL);
+    g_autofree char *root = places_root(), *path = g_build_filename(root, "build", NULL);
     if (!file_ensure_dir_at(AT_FDCWD, path, 0700, error))
         return false;
     _autofd int parent_fd = file_open_dir_at(AT_FDCWD, path, error);

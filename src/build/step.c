@@ -3,6 +3,7 @@
 #include "build/state.h"
 
 #include "base/hash.h"
+#include "base/timestamp.h"
 
 #include <string.h>
 
@@ -92,12 +93,6 @@ bool step_clamp(Build *build, Tree *layer, GError **error)
     return !build->clamp_times || tree_walk(layer, clamp_node, build, error);
 }
 
-static char *format_time(uint64_t seconds)
-{
-    g_autoptr(GDateTime) time = g_date_time_new_from_unix_utc((gint64)seconds);
-    return time ? g_date_time_format(time, "%Y-%m-%dT%H:%M:%SZ") : g_strdup("1970-01-01T00:00:00Z");
-}
-
 static void add_history(OciConfig *config, const char *created_by, bool empty_layer)
 {
     OciHistory *history = g_new0(OciHistory, 1);
@@ -135,7 +130,7 @@ bool step_commit(Build *build, Stage *stage, const char *key, const char *create
     g_autoptr(OciLayer) written = NULL;
     OciConfig *config = stage->config;
     g_free(config->created);
-    config->created = format_time(build->timestamp);
+    config->created = timestamp_format(build->timestamp);
     if (layer) {
         written = oci_layer_write(build->txn, layer, error);
         if (!written)

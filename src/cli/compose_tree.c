@@ -2,10 +2,9 @@
 #include "cli/compose_verbs.h"
 
 #include "base/cancel.h"
+#include "base/places.h"
 #include "cli/document.h"
 #include "compose/compose.h"
-
-#include <stdlib.h>
 
 typedef struct {
     char *repo, *cache_dir, *apt_dir, *lockfile;
@@ -23,8 +22,8 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Options, options_clear)
 
 static char *default_cache_dir(void)
 {
-    const char *root = getenv("ATOMIC_ROOT");
-    return g_build_filename(root && *root ? root : "/var/lib/atomic", "cache", "deb", NULL);
+    g_autofree char *root = places_root();
+    return g_build_filename(root, "cache", "deb", NULL);
 }
 
 static bool print_json(const Treefile *treefile, const ComposeResult *result, bool dry_run,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "engine/engine.h"
 
+#include "base/places.h"
 #include "engine/name.h"
 #include "engine/state.h"
 
@@ -12,17 +13,11 @@ struct Engine {
     Store *store;
 };
 
-static char *directory_from(const char *variable, const char *fallback)
-{
-    const char *path = g_getenv(variable);
-    return g_canonicalize_filename(path && *path ? path : fallback, NULL);
-}
-
 Engine *engine_new(const char *store)
 {
     Engine *engine = g_new0(Engine, 1);
-    engine->root = directory_from("ATOMIC_ROOT", "/var/lib/atomic");
-    engine->run = directory_from("ATOMIC_RUN", "/run/atomic");
+    engine->root = places_root();
+    engine->run = places_run();
     engine->store_option = g_strdup(store);
     return engine;
 }

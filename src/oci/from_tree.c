@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A composed host tree as a container image. */
 #include "base/hash.h"
+#include "base/timestamp.h"
 #include "oci/image.h"
 #include "oci/var.h"
 #include "ostree/ostree.h"
@@ -161,12 +162,6 @@ static bool make_container_tree(Store *store, Tree *tree, GError **error)
     return true;
 }
 
-static char *format_time(uint64_t seconds)
-{
-    g_autoptr(GDateTime) time = g_date_time_new_from_unix_utc((gint64)seconds);
-    return time ? g_date_time_format(time, "%Y-%m-%dT%H:%M:%SZ") : g_strdup("1970-01-01T00:00:00Z");
-}
-
 static char **list_of_one(const char *text)
 {
     char **list = g_new0(char *, 2);
@@ -179,7 +174,7 @@ static OciConfig *make_config(Tree *tree, const char *checksum, GVariant *commit
 {
     OciConfig *config = oci_config_new();
     g_free(config->created);
-    config->created = format_time(ostree_commit_timestamp(commit));
+    config->created = timestamp_format(ostree_commit_timestamp(commit));
     oci_config_set_env(config, "PATH", DEFAULT_PATH);
     const char *shell = tree_resolve(tree, "bin/bash") ? "/bin/bash"
                         : tree_resolve(tree, "bin/sh") ? "/bin/sh"

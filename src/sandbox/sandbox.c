@@ -10,6 +10,7 @@
 
 #include "base/cancel.h"
 #include "base/file.h"
+#include "base/places.h"
 #include "base/spawn.h"
 
 #include <errno.h>
@@ -44,8 +45,7 @@ void sandbox_options_init(SandboxOptions *options)
 
 char *sandbox_run_dir(GError **error)
 {
-    const char *configured = g_getenv("ATOMIC_RUN");
-    g_autofree char *path = g_strdup(configured && *configured ? configured : "/run/atomic");
+    g_autofree char *path = places_run();
     if (!file_ensure_dir_at(AT_FDCWD, path, 0700, error))
         return NULL;
     return g_steal_pointer(&path);
