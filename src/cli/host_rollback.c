@@ -25,7 +25,7 @@ static bool rollback(const CliCommon *common, GError **error)
     else
         printf("Successfully reset deployment order; the host boots it next\n");
     g_autoptr(GError) garbage = NULL;
-    if (!host_cleanup(host, NULL, NULL, &garbage))
+    if (!host_cleanup_names(host, store, &garbage))
         fprintf(stderr, "warning: %s\n", garbage->message);
     return true;
 }

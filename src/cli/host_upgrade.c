@@ -107,8 +107,13 @@ static int upgrade(const CliCommon *common, const Options *options, GError **err
     g_auto(OstreePullResult) pulled = {0};
     if (!host_verb_pull(host, store, origin, NULL, common, false, "atomic upgrade", &pulled, error))
         return 1;
-    if (strcmp(pulled.checksum, host_default(host)->commit) == 0)
+    if (strcmp(pulled.checksum, host_default(host)->commit) == 0) {
+        /* of an upgrade that was killed after the swap */
+        g_autoptr(GError) garbage = NULL;
+        if (!host_cleanup(host, store, NULL, &garbage))
+            fprintf(stderr, "warning: %s\n", garbage->message);
         return nothing_new(options->unchanged_77);
+    }
     if (!check_newer(host, &pulled, origin, options, error))
         return 1;
     /* read now: it may be garbage afterwards */

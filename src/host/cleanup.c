@@ -65,31 +65,32 @@ static bool sweep_refs(Host *host, Store *store, StoreKind kind, GError **error)
     return true;
 }
 
-static bool collect(Host *host, Store *store, uint64_t *out_freed_bytes, GError **error)
+bool host_cleanup_names(Host *host, Store *store, GError **error)
 {
-    if (!sweep_refs(host, store, STORE_IMAGES, error) ||
+    if (!sysroot_check_locked(host, error) || !sysroot_reload(host, error))
+        return false;
+    /* the last swap may not be on disk: its process was killed before the sync, or that failed */
+    if (fsync(host->boot_fd) < 0)
+        return error_throw_errno(error, "cannot sync '%s/boot'", host->path);
+    const char *other = host->loader ? "loader.0" : "loader.1";
+    if (!sweep(host, host->root_fd, HOST_DEPLOY_DIR, keep_deployment, error) ||
+        !file_remove_all_at(host->boot_fd, "loader.tmp", error) ||
+        !file_remove_all_at(host->boot_fd, other, error) ||
+        !sweep(host, host->boot_fd, HOST_KERNEL_DIR, keep_kernel, error) ||
+        !sweep_refs(host, store, STORE_IMAGES, error) ||
         !sweep_refs(host, store, STORE_STREAMS, error))
-        return false;
-    StoreGcResult result;
-    if (!store_gc(store, false, &result, error))
-        return false;
-    *out_freed_bytes = result.bytes;
+        return error_prefix(error, "cannot collect garbage of '%s'", host->path);
     return true;
 }
 
 bool host_cleanup(Host *host, Store *store, uint64_t *out_freed_bytes, GError **error)
 {
-    if (!sysroot_check_locked(host, error) || !sysroot_reload(host, error))
+    StoreGcResult result;
+    if (!host_cleanup_names(host, store, error))
         return false;
-    const char *other = host->loader ? "loader.0" : "loader.1";
-    uint64_t freed = 0;
-    if (!sweep(host, host->root_fd, HOST_DEPLOY_DIR, keep_deployment, error) ||
-        !file_remove_all_at(host->boot_fd, "loader.tmp", error) ||
-        !file_remove_all_at(host->boot_fd, other, error) ||
-        !sweep(host, host->boot_fd, HOST_KERNEL_DIR, keep_kernel, error) ||
-        (store && !collect(host, store, &freed, error)))
+    if (!store_gc(store, false, &result, error))
         return error_prefix(error, "cannot collect garbage of '%s'", host->path);
     if (out_freed_bytes)
-        *out_freed_bytes = freed;
+        *out_freed_bytes = result.bytes;
     return true;
 }

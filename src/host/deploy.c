@@ -307,14 +307,17 @@ bool host_deploy(Host *host, Store *store, const HostDeployOptions *options, Hos
     if (!sysroot_check_locked(host, error))
         return false;
     /* what an interrupted one left would be in the way, and takes the space that is counted below */
-    if (!host_cleanup(host, NULL, NULL, error))
+    if (!host_cleanup_names(host, store, error))
         return false;
     g_auto(Plan) plan = {.host = host, .store = store, .mine_fd = -1};
     int count = (int)host->deployments->len;
     if (!make_plan(&plan, options, error))
         return error_prefix(error, "cannot deploy '%.12s'", options->commit);
+    unsigned before = host->loader;
     if (!carry_out(&plan, error)) {
-        host_cleanup(host, NULL, NULL, NULL);
+        /* when the loader is swapped, but perhaps not on disk, both lists' files are needed */
+        if (sysroot_reload(host, NULL) && host->loader == before)
+            host_cleanup_names(host, store, NULL);
         return error_prefix(error, "cannot deploy '%.12s'", options->commit);
     }
     *out_result = (HostResult){

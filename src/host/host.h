@@ -119,6 +119,8 @@ bool host_deploy(Host *host, Store *store, const HostDeployOptions *options, Hos
 const HostDeployment *host_rollback_target(const Host *host, GError **error);
 /* Makes that one the first. Needs host_lock(). */
 bool host_rollback(Host *host, GError **error);
-/* Removes everything that no deployment needs: directories, kernels, names, then objects of the store (unless
- * `store` is NULL). Needs host_lock(). */
+/* Removes everything that no deployment needs: directories, kernels, names, then objects of the store. Needs
+ * host_lock(). */
 bool host_cleanup(Host *host, Store *store, uint64_t *out_freed_bytes, GError **error);
+/* All but the store's objects: cheap, and what a killed change left is gone. Needs host_lock(). */
+bool host_cleanup_names(Host *host, Store *store, GError **error);

@@ -31,10 +31,13 @@ struct NetClient {
     GByteArray *output; /* frames not yet written */
     uint8_t *input;
     size_t input_size;
+    NetTick tick;
+    void *tick_user;
+    int64_t ticked_at;
 };
 
-#define INPUT_ROOM  (2 * NET_FRAME_MAX)
-#define CANCEL_MSEC 500
+#define INPUT_ROOM (2 * NET_FRAME_MAX)
+#define TICK_MSEC  500
 
 static void job_free(void *data)
 {
@@ -104,6 +107,13 @@ void net_client_get(NetClient *client, const NetRequest *request)
             job->request.limit = NET_LIMIT_BYTES;
     }
     g_queue_push_tail(&client->queue, job);
+}
+
+void net_client_set_tick(NetClient *client, NetTick tick, void *user)
+{
+    client->tick = tick;
+    client->tick_user = user;
+    client->ticked_at = g_get_monotonic_time();
 }
 
 size_t net_client_pending(const NetClient *client)
@@ -192,6 +202,10 @@ static bool write_output(NetClient *client, GError **error)
 static bool take_data(Job *job, const uint8_t *data, size_t size, GError **error)
 {
     job->size += size;
+    /* the child keeps to it; but it is the one that strangers talk to */
+    if (job->request.limit && job->size > job->request.limit)
+        return error_throw(error, ERROR_NETWORK, "atomic-fetch sent more of '%s' than was asked",
+                           job->url);
     if (job->request.data)
         return job->request.data(data, size, job->request.user, error);
     if (job->request.fd > 0)
@@ -252,10 +266,20 @@ static bool read_input(NetClient *client, GError **error)
     return ok;
 }
 
+static bool tick(NetClient *client, GError **error)
+{
+    int64_t now = g_get_monotonic_time();
+    if (!client->tick || now - client->ticked_at < TICK_MSEC * 1000)
+        return true;
+    client->ticked_at = now;
+    return client->tick(client->tick_user, error);
+}
+
 bool net_client_run(NetClient *client, size_t pending, GError **error)
 {
     for (;;) {
-        if (!cancel_check(error) || !send_queued(client, error) || !write_output(client, error))
+        if (!cancel_check(error) || !tick(client, error) || !send_queued(client, error) ||
+            !write_output(client, error))
             return false;
         if (net_client_pending(client) <= pending)
             return true;
@@ -264,7 +288,7 @@ bool net_client_run(NetClient *client, size_t pending, GError **error)
             {.fd = client->output->len ? client->to_child : -1, .events = POLLOUT},
         };
         /* a signal just before the wait doesn't end it, so look again now and then */
-        if (poll(fds, ARRAY_SIZE(fds), CANCEL_MSEC) < 0) {
+        if (poll(fds, ARRAY_SIZE(fds), TICK_MSEC) < 0) {
             if (errno == EINTR)
                 continue;
             return error_throw_errno(error, "cannot wait for atomic-fetch");

@@ -79,6 +79,11 @@ NetClient *net_client_new(GError **error);
 void net_client_free(NetClient *client);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(NetClient, net_client_free)
 
+/* `tick` is called about twice a second by net_client_run() as long as it works or waits, however slow the server is:
+ * for what must not be held up by it. Returning false ends the run with *error. */
+typedef bool (*NetTick)(void *user, GError **error);
+void net_client_set_tick(NetClient *client, NetTick tick, void *user);
+
 /* Queues a GET; nothing is sent before net_client_run(). */
 void net_client_get(NetClient *client, const NetRequest *request);
 /* Requests queued or in flight. */

@@ -106,9 +106,11 @@ static bool lock_repo(Publish *p, GError **error)
             return error_throw_errno(error, "cannot lock '%s'", p->path);
         if (!cancel_check(error))
             return false;
-        if (i == LOCK_WAIT_TRIES)
-            return error_throw(error, ERROR_BUSY, "'%s' is locked by somebody else for %u seconds",
-                               p->path, LOCK_WAIT_TRIES / 10);
+        if (i == LOCK_WAIT_TRIES) {
+            g_autofree char *holder = file_lock_holder(p->lock);
+            return error_throw(error, ERROR_BUSY, "'%s' is locked for %u seconds by %s", p->path,
+                               LOCK_WAIT_TRIES / 10, holder ? holder : "another process");
+        }
         g_usleep(100 * 1000);
     }
     return true;

@@ -211,12 +211,18 @@ static GVariant *get_commit(Pull *pull, const Digest *id, GError **error)
 
 /* --- all of it ----------------------------------------------------------------------------------------------- */
 
+static char *writing_key(const Pull *pull)
+{
+    return g_strdup_printf("pull-%s-%s", pull->remote->name, pull->ref);
+}
+
 static bool begin_writing(Pull *pull, GError **error)
 {
-    g_autofree char *key = g_strdup_printf("pull-%s-%s", pull->remote->name, pull->ref);
+    g_autofree char *key = writing_key(pull);
     pull->txn = store_txn_begin(pull->store, key, error);
     if (!pull->txn)
         return false;
+    pull->flushed_at = g_get_monotonic_time();
     pull->journal = journal_open(pull->txn, pull->resumed, &pull->progress.bytes, error);
     return pull->journal && load_sources(pull, error);
 }
@@ -255,8 +261,12 @@ static bool pull_commit(Pull *pull, OstreePullResult *result, GError **error)
         return false;
     if (pull->options->metadata_only)
         return true;
-    if (present)
+    if (present) {
+        /* of a pull that was killed when all was there */
+        g_autofree char *key = writing_key(pull);
+        store_txn_forget(pull->store, key);
         return result->unchanged || ostree_set_ref(pull->store, branch, result->checksum, error);
+    }
     return receive(pull, result->commit, &id, error);
 }
 
@@ -289,6 +299,8 @@ bool ostree_pull(Store *store, const OstreeRemote *remote, const char *ref,
     pull.files = g_ptr_array_new_with_free_func(pull_file_free);
     pull.requests = g_ptr_array_new_with_free_func(g_free);
     pull.net = net_client_new(error);
+    if (pull.net)
+        net_client_set_tick(pull.net, pull_tick, &pull);
     bool ok = pull.net && pull_commit(&pull, &result, error);
     if (!ok) {
         error_prefix(error, "cannot pull '%s:%s'", remote->name, ref);

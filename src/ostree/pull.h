@@ -25,6 +25,9 @@ typedef struct {
     OstreeProgress progress;
     uint64_t fetched;                    /* objects of this pull */
     uint64_t batch_objects, batch_bytes; /* since the last flush */
+    int64_t flushed_at;                  /* monotonic */
+    uint64_t kept_bytes;                 /* in memory: metadata, headers, small files */
+    unsigned depth;                      /* of directories at hand being read */
 } Pull;
 
 /* Looks in the set, the journal and the sources; what it finds is in the set then. */
@@ -34,6 +37,8 @@ bool pull_keep_metadata(Pull *pull, const Digest *id, ObjectType type, GBytes *b
                         GError **error);
 /* All objects of a tree into the set. */
 bool pull_objects(Pull *pull, const Digest *root, const Digest *meta, GError **error);
+/* For the net client: makes durable what has arrived, so that a slow server doesn't hold the store's lock. */
+bool pull_tick(void *pull, GError **error);
 void pull_file_free(void *file);
 bool pull_check_external(const Digest *id, const Digest *object, void *pull, GError **error);
 void pull_report(Pull *pull, bool done);

@@ -9,7 +9,13 @@
 
 #define BATCH_OBJECTS 512
 #define BATCH_BYTES   (64u << 20)
+#define BATCH_USEC    (2 * G_USEC_PER_SEC)
 #define SMALL_MAX     (1u << 20) /* larger files go to the store piece by piece */
+
+/* No honest commit comes near; without them an unsigned one could be without end. */
+#define KEPT_MAX    (1u << 30)
+#define OBJECTS_MAX 20000000u
+#define DEPTH_MAX   2000
 
 /* --- metadata ------------------------------------------------------------------------------------------------ */
 
@@ -36,6 +42,9 @@ static bool wrong_content(const Pull *pull, const Digest *id, ObjectType type, G
 static bool keep(Pull *pull, const Digest *id, GBytes *bytes, const Digest *object,
                  uint64_t received, GError **error)
 {
+    pull->kept_bytes += g_bytes_get_size(bytes);
+    if (pull->kept_bytes > KEPT_MAX)
+        return error_throw(error, ERROR_INVALID, "the commit's metadata is larger than 1 GiB");
     object_set_add(pull->set, id, bytes, object);
     pull->fetched++;
     pull->progress.objects++;
@@ -60,13 +69,19 @@ static bool need_metadata(Pull *pull, const Digest *id, ObjectType type, GError 
 
 static void need_file(Pull *pull, const Digest *id);
 
+static bool check_count(const Pull *pull, GError **error)
+{
+    return g_hash_table_size(pull->asked) <= OBJECTS_MAX ||
+           error_throw(error, ERROR_INVALID, "the commit has more than %u objects", OBJECTS_MAX);
+}
+
 static bool need_entry(const char *name _unused, const Digest *id, const Digest *meta, void *data,
                        GError **error)
 {
     if (meta)
         return need_dir(data, id, meta, error);
     need_file(data, id);
-    return true;
+    return check_count(data, error);
 }
 
 static bool read_dirtree(Pull *pull, const CommitObject *object, GError **error)
@@ -74,7 +89,12 @@ static bool read_dirtree(Pull *pull, const CommitObject *object, GError **error)
     /* its own copy: the set grows while it is read */
     g_autoptr(GVariant) dirtree =
         object_parse(OBJECT_DIRTREE_TYPE, object->data, object->size, error);
-    return dirtree && object_each_entry(dirtree, need_entry, pull, error);
+    if (pull->depth >= DEPTH_MAX) /* what is at hand is read recursively */
+        return error_throw(error, ERROR_INVALID, "the commit's directories are nested too deep");
+    pull->depth++;
+    bool ok = dirtree && object_each_entry(dirtree, need_entry, pull, error);
+    pull->depth--;
+    return ok;
 }
 
 static bool on_metadata(const NetResponse *response, void *user, GError **error)
@@ -205,15 +225,27 @@ static bool on_file_data(const void *bytes, size_t size, void *user, GError **er
     return take_content(file, content, rest, error);
 }
 
+static bool flush_batch(Pull *pull, GError **error)
+{
+    pull->batch_objects = pull->batch_bytes = 0;
+    pull->flushed_at = g_get_monotonic_time();
+    return store_txn_flush(pull->txn, error);
+}
+
+bool pull_tick(void *data, GError **error)
+{
+    Pull *pull = data;
+    return !pull->txn || g_get_monotonic_time() - pull->flushed_at < BATCH_USEC ||
+           flush_batch(pull, error);
+}
+
 /* Makes a batch durable when it is full. */
 static bool count_in_batch(Pull *pull, uint64_t bytes, GError **error)
 {
     pull->batch_objects++;
     pull->batch_bytes += bytes;
-    if (pull->batch_objects < BATCH_OBJECTS && pull->batch_bytes < BATCH_BYTES)
-        return true;
-    pull->batch_objects = pull->batch_bytes = 0;
-    return store_txn_flush(pull->txn, error);
+    return (pull->batch_objects < BATCH_OBJECTS && pull->batch_bytes < BATCH_BYTES) ||
+           flush_batch(pull, error);
 }
 
 static bool keep_file(PullFile *file, uint64_t received, GError **error)

@@ -69,6 +69,9 @@ int store_txn_journal(StoreTxn *txn, GError **error);
 /* flush, then forget the journal. */
 bool store_txn_done(StoreTxn *txn, GError **error);
 
+/* Removes what a killed transaction of the key left, when its work turns out to be done. */
+void store_txn_forget(Store *store, const char *key);
+
 /* Objects put are found by store_txn_has() at once, by others only after the flush. Thread-safe. */
 bool store_txn_has(StoreTxn *txn, const Digest *object);
 bool store_txn_put(StoreTxn *txn, const void *data, size_t size, Digest *out_object,

@@ -371,6 +371,17 @@ bool store_txn_done(StoreTxn *txn, GError **error)
     return true;
 }
 
+void store_txn_forget(Store *store, const char *key)
+{
+    g_autofree char *name = staging_name(key);
+    g_autofree char *path = g_strconcat(STORE_STAGING "/", name, NULL);
+    if (faccessat(store->dirfd, path, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+        return;
+    g_autoptr(StoreTxn) txn = store_txn_begin(store, key, NULL);
+    if (txn)
+        store_txn_done(txn, NULL);
+}
+
 /* A keyed transaction that is not done leaves its journal for the next one; all else goes. Also what a failed sync was
  * about: the next writer would find the right bytes in memory, and its sync would pass without writing them. */
 static void leave_staging(StoreTxn *txn)

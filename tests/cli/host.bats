@@ -351,9 +351,14 @@ mount_boot() {
             esac
             "$ATOMIC" upgrade -q >/dev/null || { echo "$call $n: the next upgrade failed"; false; }
             [ "$(commits)" = "$two $one" ]
-            # what the kill left is gone with the next change
+            # what the kill left is gone, also when nothing was new any more
+            for dir in deploy store/images/refs/deploy store/streams/refs/deploy; do
+                [ "$(ls "sys/atomic/$dir" | wc -l)" -eq 2 ] || { echo "$call $n"; ls "sys/atomic/$dir"; false; }
+            done
+            [ -z "$(ls sys/atomic/store/staging)" ]
+            garbage=$("$ATOMIC" store gc --dry-run -q --store sys/atomic/store)
+            [ "$garbage" = "Would free objects: 0 bytes" ] || { echo "$call $n: $garbage"; false; }
             "$ATOMIC" rollback -q >/dev/null
-            [ "$(ls sys/atomic/deploy | wc -l)" -eq 2 ]
             "$ATOMIC" store fsck --store sys/atomic/store >/dev/null || { echo "$call $n: fsck"; false; }
         done
     done

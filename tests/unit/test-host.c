@@ -503,7 +503,11 @@ static void test_loader(void)
     /* what the list does not name goes */
     g_ptr_array_set_size(list, 1);
     g_assert_true(loader_swap(host, list, &error));
-    g_assert_true(host_cleanup(host, NULL, NULL, &error));
+    g_autofree char *store_path = host_store_path(host);
+    g_assert_true(store_init(store_path, &error));
+    g_autoptr(Store) store = store_open(store_path, &error);
+    g_assert_no_error(error);
+    g_assert_true(host_cleanup(host, store, NULL, &error));
     g_assert_no_error(error);
     assert_order(host, COMMIT_A ".0", NULL);
     g_assert_cmpint(faccessat(s.fd, "atomic/deploy/" COMMIT_A ".0", F_OK, 0), ==, 0);
