@@ -412,8 +412,7 @@ static Dockerfile *read_dockerfile(Build *build, const BuildOptions *options, GE
     else if (name)
         text = file_read_at(AT_FDCWD, name, DOCKERFILE_MAX, &size, error);
     else
-        text =
-            file_read_at(context_dirfd(build->context), "Dockerfile", DOCKERFILE_MAX, &size, error);
+        text = context_read(build->context, "Dockerfile", DOCKERFILE_MAX, &size, error);
     if (!text) {
         error_prefix(error, "cannot read the Dockerfile");
         return NULL;

@@ -42,11 +42,6 @@ void context_free(Context *context)
     g_free(context);
 }
 
-int context_dirfd(const Context *context)
-{
-    return context->dirfd;
-}
-
 void context_set_dockerfile(Context *context, const char *name)
 {
     g_free(context->dockerfile);
@@ -120,6 +115,31 @@ static bool read_dir(Walk *walk, int fd, TreeNode *node, const char *path, GErro
     return names || error_prefix(error, "'%s' of the build context", path);
 }
 
+char *context_read(const Context *context, const char *name, size_t limit, size_t *out_size,
+                   GError **error)
+{
+    struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
+                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+    _autofd int fd = -1;
+    /* EAGAIN: something was renamed or mounted while a ".." was walked (openat2(2)) */
+    do
+        fd = (int)syscall(SYS_openat2, context->dirfd, name, &how, sizeof how);
+    while (fd < 0 && errno == EAGAIN);
+    if (fd < 0 && errno == EXDEV)
+        return error_throw_null(error, ERROR_INVALID, "'%s' is a link out of the build context",
+                                name);
+    if (fd < 0)
+        return error_throw_errno_null(error, "cannot open '%s'", name);
+    struct stat st;
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+        return error_throw_null(error, ERROR_INVALID, "'%s' of the build context is not a file",
+                                name);
+    char *text = file_read_fd(fd, limit, out_size, error);
+    if (!text)
+        error_prefix(error, "'%s'", name);
+    return text;
+}
+
 static bool read_ignore(Context *context, char **out_text, GError **error)
 {
     g_autofree char *own = g_strdup_printf(
@@ -131,7 +151,7 @@ static bool read_ignore(Context *context, char **out_text, GError **error)
             return false;
         if (!exists)
             continue;
-        *out_text = file_read_at(context->dirfd, names[i], IGNORE_MAX, NULL, error);
+        *out_text = context_read(context, names[i], IGNORE_MAX, NULL, error);
         return *out_text;
     }
     *out_text = NULL;

@@ -104,3 +104,22 @@ finish() { "$ATOMIC_TEST_BIN/make-image" "$ATOMIC_STORE" "$1" "$BATS_TEST_TMPDIR
         mount -t proc none /tmp || mount -t sysfs none /tmp || mount -t devtmpfs none /tmp'
     [ "$status" -ne 0 ]
 }
+
+@test "a Dockerfile or .dockerignore that is a link out of the context, or a pipe, is not read" {
+    mkdir "$BATS_TEST_TMPDIR/context"
+    cd "$BATS_TEST_TMPDIR/context"
+    ln -s /etc/passwd Dockerfile
+    run a build .
+    [ "$status" -eq 1 ]
+    [[ $output == *"'Dockerfile' is a link out of the build context"* ]]
+    [[ $output != *root* ]]
+    rm Dockerfile
+    printf 'FROM base\nCOPY f /f\n' >real
+    ln -s real Dockerfile
+    touch f
+    a build .
+    mkfifo .dockerignore
+    run a build .
+    [ "$status" -eq 1 ]
+    [[ $output == *"'.dockerignore' of the build context is not a file"* ]]
+}
