@@ -68,8 +68,7 @@ int monitor_connect(const char *dir, unsigned flags, SysError *error)
     if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
         return sys_fail_errno(error, "cannot connect to '%s/attach'", dir);
     uint8_t hello[2] = {MONITOR_HELLO, (uint8_t)flags};
-    /* a monitor that just ended, or is full, has closed it already: that is seen at the first read
-     * */
+    /* a monitor that just ended, or is full, has closed it already: that is seen at the first read */
     SysError failed = {};
     if (send_packet(fd, hello, sizeof hello, &failed) < 0 && failed.code != EPIPE)
         return sys_fail(error, failed.code, "%s", failed.message);

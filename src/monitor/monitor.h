@@ -91,8 +91,7 @@ typedef struct {
     char started[40], finished[40]; /* RFC 3339, UTC, nanoseconds */
 } MonitorExit;
 
-/* What the monitor is told. Fds are -1 and texts NULL when there is none; MONITOR_SPEC_INIT first.
- * */
+/* What the monitor is told. Fds are -1 and texts NULL when there is none; MONITOR_SPEC_INIT first. */
 typedef struct {
     const char *program; /* path of atomic-monitor */
     const char *id;

@@ -11,6 +11,5 @@
 bool remove_tree(const char *path);
 /* Removes a cgroup and those beneath it; waits up to 100 ms for tasks that are about to vanish. */
 bool remove_cgroup(const char *path);
-/* Takes the published ports back, closes their reservations, gives the address back. Microseconds.
- * */
+/* Takes the published ports back, closes their reservations, gives the address back. Microseconds. */
 void remove_network(const SpecArguments *arguments);

@@ -26,8 +26,7 @@ typedef struct {
 } Mac;
 
 /* Locally administered, derived from the address as Docker does: the same address is always the
- * same MAC, so that a neighbour's ARP entry stays right when an address goes to the next container.
- * */
+ * same MAC, so that a neighbour's ARP entry stays right when an address goes to the next container. */
 static Mac mac_of(struct in_addr address)
 {
     const uint8_t *a = (const uint8_t *)&address;

@@ -30,8 +30,7 @@ typedef struct {
 
 Netlink netlink_init(void *space, size_t size);
 
-/* Opens a message with its family header; NLM_F_REQUEST | NLM_F_ACK are added unless it is a dump.
- * */
+/* Opens a message with its family header; NLM_F_REQUEST | NLM_F_ACK are added unless it is a dump. */
 void netlink_begin(Netlink *nl, int type, int flags, const void *header, size_t size);
 /* The same without asking for an answer (the brackets of an nfnetlink batch). */
 void netlink_begin_silent(Netlink *nl, int type, const void *header, size_t size);

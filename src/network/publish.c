@@ -19,8 +19,7 @@ const char *rules_table(const char *bridge)
     return strcmp(bridge, "atomic0") == 0 ? "atomic" : bridge;
 }
 
-/* nf_tables pads each field of a concatenation to 4 bytes; ports are big-endian in the first two.
- * */
+/* nf_tables pads each field of a concatenation to 4 bytes; ports are big-endian in the first two. */
 typedef struct {
     uint32_t address;
     uint8_t protocol, pad1[3];

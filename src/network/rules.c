@@ -32,8 +32,7 @@
 #include <string.h>
 
 /* $T the table, $B the bridge, $S the subnet. The chains exist before they are flushed and the
- * whole text is one transaction: there is no moment without rules, and elements of the maps stay.
- * */
+ * whole text is one transaction: there is no moment without rules, and elements of the maps stay. */
 static const char rules_text[] = //
     "add table ip $T\n"
     "add chain ip $T guard { type filter hook prerouting priority -300; policy accept; }\n"

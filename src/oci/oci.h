@@ -85,8 +85,7 @@ void oci_config_set_env(OciConfig *config, const char *key, const char *value);
 
 /* --- names ------------------------------------------------------------------------------------ */
 
-/* The familiar name with its tag: "web:latest", "quay.io/a/b:1". ERROR_INVALID says what is wrong.
- */
+/* The familiar name with its tag: "web:latest", "quay.io/a/b:1". ERROR_INVALID says what is wrong. */
 char *oci_name_normalize(const char *text, GError **error);
 /* Splits a normalised name; both newly allocated. */
 void oci_name_split(const char *normalized, char **out_repository, char **out_tag);

@@ -127,8 +127,8 @@ typedef struct {
     const char *path;
     int fd; /* -1 when path is given */
     bool detached;
-    const char *
-        target; /* inside; made when missing (a file for a file). Links are followed inside only. */
+    /* Inside; made when missing (a file for a file). Links are followed inside only. */
+    const char *target;
     bool readonly; /* recursively */
     bool suid;     /* default is nosuid; nodev always */
     bool noexec;

@@ -13,8 +13,8 @@ typedef struct {
      * that was added since (dir_settle merges). Lookups search both runs. */
     TreeNode **children;
     uint32_t n_children, n_sorted, capacity;
-    TreeNode *
-        original; /* files of several names: the name that a dump made the first; NULL: canonical */
+    /* files of several names: the name that a dump made the first; NULL: canonical */
+    TreeNode *original;
 } Inode;
 
 struct Tree {

@@ -47,14 +47,14 @@ struct TreeInode {
     size_t n_xattrs;
     const TreeXattr *xattrs; /* sorted by name */
     const char *target;      /* symlinks, NUL-terminated */
-    const uint8_t
-        *content;    /* regular files of at most 64 bytes (larger only from a dump); NULL else */
+    /* regular files of at most 64 bytes (larger only from a dump); NULL else */
+    const uint8_t *content;
     bool has_object; /* regular files: `object` is the fs-verity digest of the bytes */
-    const char *
-        payload; /* where the object is when that is not XX/REST: only from a dump or foreign image */
+    /* where the object is when that is not XX/REST: only from a dump or foreign image */
+    const char *payload;
     bool whiteout, opaque; /* layers only */
-    bool
-        implicit; /* layers only: a directory that is just on the way; what lies under it keeps its metadata */
+    /* layers only: a directory that is just on the way; what lies under it keeps its metadata */
+    bool implicit;
     Digest object;
     void *user; /* scratch for whoever walks the tree; NULL when it is new */
 };
