@@ -41,8 +41,14 @@ bench: build
 lint: build
 	@scripts/lint
 
+# a build folder that was configured for another prefix has its helpers elsewhere: it is told first
 install: build
+	@meson introspect $(BUILD) --buildoptions | grep -qF '"name": "prefix", "value": "$(PREFIX)"' || \
+		{ meson configure $(BUILD) -Dprefix=$(PREFIX) && ninja -C $(BUILD); }
 	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild
+	@install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	@scripts/man $(BUILD)/bin/atomic >$(DESTDIR)$(PREFIX)/share/man/man1/atomic.1
+	@install -m 644 scripts/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/atomic
 
 clean:
 	@demo/run --clean

@@ -74,5 +74,8 @@ char *spawn_helper_path(const char *program, GError **error)
     g_autofree char *beside = g_build_filename(dir, program, NULL);
     if (access(beside, X_OK) == 0)
         return g_steal_pointer(&beside);
+    g_autofree char *moved = g_build_filename(dir, "..", "libexec", "atomic", program, NULL);
+    if (access(moved, X_OK) == 0)
+        return g_steal_pointer(&moved);
     return g_build_filename(ATOMIC_LIBEXECDIR, program, NULL);
 }

@@ -20,6 +20,7 @@ int spawn_wait(pid_t pid, GError **error);
 /* start + wait; any exit status but 0 is an error that names the program and the status. */
 bool spawn_run(const char *const *argv, const SpawnOptions *options, GError **error);
 
-/* Path of one of our helper programs: beside the running program (a build tree), else under the
- * configured libexec folder; $ATOMIC_LIBEXEC overrides. Newly allocated. */
+/* Path of one of our helper programs: beside the running program (a build tree), in ../libexec/atomic of it (an
+ * installed tree, wherever it stands now), else in the configured libexec folder; $ATOMIC_LIBEXEC overrides.
+ * Newly allocated. */
 char *spawn_helper_path(const char *program, GError **error);
