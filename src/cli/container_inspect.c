@@ -4,15 +4,21 @@
 #include "cli/template.h"
 
 #include "base/spawn.h"
+#include "cli/document.h"
 #include "engine/engine.h"
+#include "oci/oci.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-static bool print_documents(json_t *documents, const char *format, GError **error)
+/* Docker's array, or with --json a document that says what it is. */
+static bool print_documents(json_t *documents, const char *format, bool json, GError **error)
 {
+    if (json)
+        return cli_print_document("atomic.inspect/1", json_pack("{s:O}", "objects", documents),
+                                  error);
     if (!format) {
         json_dumpf(documents, stdout, JSON_INDENT(4));
         printf("\n");
@@ -50,34 +56,47 @@ static json_t *read_documents(const char *const *argv, GError **error)
     return NULL;
 }
 
-/* Names that are no containers may be images: those the build program knows. */
-static int inspect_images(char *const *names, const char *format, const CliCommon *common,
-                          GError **error)
+/* What the build program knows of an image: it has the libraries to tell what the image shares. */
+static json_t *inspect_image(Engine *engine, const char *name, GError **error)
 {
-    g_autofree char *path = spawn_helper_path("atomic-build", error);
+    Store *store = engine_store(engine, error);
+    g_autoptr(OciImage) image = store ? oci_image_open(store, name, error) : NULL;
+    g_autofree char *path = image ? spawn_helper_path("atomic-build", error) : NULL;
     if (!path)
-        return 1;
-    g_autoptr(GPtrArray) words = g_ptr_array_new();
-    g_ptr_array_add(words, path);
-    g_ptr_array_add(words, "image");
-    g_ptr_array_add(words, "inspect");
-    if (common->store) {
-        g_ptr_array_add(words, "--store");
-        g_ptr_array_add(words, common->store);
+        return NULL;
+    const char *const words[] = {path, "image", "inspect", "--store", store_path(store),
+                                 name, NULL};
+    json_t *documents = read_documents(words, error);
+    if (!documents)
+        return NULL;
+    json_t *first = json_incref(json_array_get(documents, 0));
+    json_decref(documents);
+    return first;
+}
+
+/* A container, or else an image, unless `type` says which. */
+static json_t *inspect_name(Engine *engine, const char *name, const char *type, GError **error)
+{
+    g_autoptr(GError) failed = NULL;
+    if (g_strcmp0(type, "image") != 0) {
+        g_autoptr(EngineContainer) container = engine_find(engine, name, &failed);
+        if (container)
+            return engine_inspect(engine, container);
+        if (type || !error_is(failed, ERROR_NOT_FOUND)) {
+            g_propagate_error(error, g_steal_pointer(&failed));
+            return NULL;
+        }
+        g_clear_error(&failed);
     }
-    for (; *names; names++)
-        g_ptr_array_add(words, *names);
-    g_ptr_array_add(words, NULL);
-    if (format) {
-        json_t *documents = read_documents((const char *const *)words->pdata, error);
-        bool good = documents && print_documents(documents, format, error);
-        json_decref(documents);
-        return good ? 0 : 1;
-    }
-    fflush(stdout);
-    execv(path, (char **)words->pdata);
-    error_throw_errno(error, "cannot run '%s'", path);
-    return 1;
+    json_t *document = inspect_image(engine, name, &failed);
+    if (!document && !type && error_is(failed, ERROR_NOT_FOUND))
+        error_throw(error, ERROR_NOT_FOUND,
+                    "no such container or image: %s\n"
+                    "hint: 'atomic ps -a' and 'atomic images' list what is here",
+                    name);
+    else if (!document)
+        g_propagate_error(error, g_steal_pointer(&failed));
+    return document;
 }
 
 int cli_container_inspect(const CliCommand *command, int argc, char **argv, GError **error)
@@ -91,27 +110,26 @@ int cli_container_inspect(const CliCommand *command, int argc, char **argv, GErr
     };
     if (!cli_parse(command, entries, &common, &argc, &argv, 1, -1, false, error))
         return 1;
-    if (g_strcmp0(type, "image") == 0)
-        return inspect_images(argv + 1, format, &common, error);
+    if (type && strcmp(type, "image") != 0 && strcmp(type, "container") != 0)
+        return error_throw(error, ERROR_USAGE, "'%s' is not a type: container or image", type), 1;
     g_autoptr(Engine) engine = engine_new(common.store);
+    g_autoptr(GPtrArray) failures = g_ptr_array_new_with_free_func((GDestroyNotify)g_error_free);
     json_t *documents = json_array();
-    bool good = true;
-    for (int i = 1; good && i < argc; i++) {
-        g_autoptr(GError) failed = NULL;
-        g_autoptr(EngineContainer) container = engine_find(engine, argv[i], &failed);
-        if (container) {
-            json_array_append_new(documents, engine_inspect(engine, container));
-        } else if (error_is(failed, ERROR_NOT_FOUND) && !type && i == 1) {
-            json_decref(documents);
-            return inspect_images(argv + 1, format, &common, error);
-        } else {
-            g_propagate_error(error, g_steal_pointer(&failed));
-            good = false;
-        }
+    for (int i = 1; i < argc; i++) {
+        GError *failed = NULL;
+        json_t *document = inspect_name(engine, argv[i], type, &failed);
+        if (document)
+            json_array_append_new(documents, document);
+        else
+            g_ptr_array_add(failures, failed);
     }
-    good = good && print_documents(documents, format, error);
+    /* like Docker: what was found is printed, and what was not makes the exit status */
+    bool good = print_documents(documents, format, common.json, error);
     json_decref(documents);
-    return good ? 0 : 1;
+    fflush(stdout);
+    for (unsigned i = 0; i < failures->len; i++)
+        cli_print_error(failures->pdata[i]);
+    return good && failures->len == 0 ? 0 : 1;
 }
 
 /* "80", "80/tcp" -> port and protocol */

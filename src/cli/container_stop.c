@@ -80,6 +80,21 @@ static bool discard(Engine *engine, EngineContainer *container, void *data, GErr
     return engine_remove(engine, container, *force, error);
 }
 
+/* With -f a container that is gone already is said, and no failure. */
+static void skip_missing(Engine *engine, char **names)
+{
+    char **kept = names;
+    for (; *names; names++) {
+        g_autoptr(GError) failed = NULL;
+        g_autoptr(EngineContainer) container = engine_find(engine, *names, &failed);
+        if (!container && error_is(failed, ERROR_NOT_FOUND))
+            cli_print_error(failed);
+        else
+            *kept++ = *names;
+    }
+    *kept = NULL;
+}
+
 int cli_container_rm(const CliCommand *command, int argc, char **argv, GError **error)
 {
     g_auto(CliCommon) common = {0};
@@ -92,6 +107,8 @@ int cli_container_rm(const CliCommand *command, int argc, char **argv, GError **
     if (!cli_parse(command, entries, &common, &argc, &argv, 1, -1, false, error))
         return 1;
     g_autoptr(Engine) engine = engine_new(common.store);
+    if (force)
+        skip_missing(engine, argv + 1);
     return each_container(engine, argv + 1, true, discard, &force);
 }
 

@@ -31,6 +31,9 @@ void engine_dirs_clear(EngineDirs *dirs)
 
 bool engine_dirs_create(const EngineDirs *dirs, GError **error)
 {
+    if (geteuid() != 0)
+        return error_throw(error, ERROR_PERMISSION,
+                           "cannot create a container: this needs root\nhint: use sudo");
     /* in this order: a layer without a run directory is what a reboot left (sweep.c) */
     return file_ensure_dir_at(AT_FDCWD, dirs->run, 0700, error) &&
            file_ensure_dir_at(AT_FDCWD, dirs->keep, 0700, error);

@@ -366,8 +366,18 @@ leftovers() {
         and .Config.Image == "web" and (.Image | startswith("sha256:"))
         and .HostConfig.Memory == 67108864 and .HostConfig.Binds[0] != null
         and .NetworkSettings.Ports["80/tcp"][0].HostPort == "8099"' "$BATS_TEST_TMPDIR/json"
-    run a inspect nosuch-thing
+    run --separate-stderr a inspect nosuch-thing box base
     [ "$status" -eq 1 ]
+    [[ $stderr == "atomic: no such container or image: nosuch-thing"*"hint: "* ]]
+    [ "$(jq -r '.[0].Name, .[1].RepoTags[0]' <<<"$output")" = $'/box\nbase:latest' ]
+    run --separate-stderr a inspect nosuch-thing
+    [ "$output" = '[]' ]
+    a inspect --json box | jq -e '.schema == "atomic.inspect/1" and .objects[0].Name == "/box"'
+    run a inspect --type volume box
+    [ "$status" -eq 125 ]
+    run a rm -f nosuch-thing box
+    [ "$status" -eq 0 ]
+    [[ $output == *"no such container: nosuch-thing"*box ]]
 }
 
 @test "logs: tail and follow" {
