@@ -89,11 +89,17 @@ static GOptionContext *new_context(const CliCommand *command)
     return context;
 }
 
-/* In the words of the other messages: they begin with a small letter. */
+/* GLib's messages in the form of ours: a small letter first, straight quotes. */
 static bool option_error(const CliCommand *command, GError **error)
 {
-    if (error && *error && (*error)->domain == G_OPTION_ERROR)
-        (*error)->message[0] = g_ascii_tolower((*error)->message[0]);
+    if (error && *error && (*error)->domain == G_OPTION_ERROR) {
+        GString *text = g_string_new((*error)->message);
+        text->str[0] = g_ascii_tolower(text->str[0]);
+        g_string_replace(text, "“", "'", 0);
+        g_string_replace(text, "”", "'", 0);
+        g_free((*error)->message);
+        (*error)->message = g_string_free(text, FALSE);
+    }
     return error_prefix(error, "%s%s%s", command->group, *command->group ? " " : "", command->name);
 }
 
@@ -121,6 +127,14 @@ static bool flush_output(void)
     return false;
 }
 
+/* "[OPTIONS]" as all other texts have it; GLib has "[OPTION…]". */
+static void print_help(GOptionContext *context)
+{
+    g_autofree char *text = g_option_context_get_help(context, true, NULL);
+    g_auto(GStrv) parts = g_strsplit(text, "[OPTION…]", 2);
+    printf("%s%s%s", parts[0], parts[1] ? "[OPTIONS]" : "", parts[1] ? parts[1] : "");
+}
+
 bool cli_parse(const CliCommand *command, const GOptionEntry *entries, CliCommon *common, int *argc,
                char ***argv, int least, int most, bool strict_order, GError **error)
 {
@@ -143,8 +157,7 @@ bool cli_parse(const CliCommand *command, const GOptionEntry *entries, CliCommon
     if (!g_option_context_parse(context, argc, argv, error))
         return option_error(command, error);
     if (help) {
-        g_autofree char *text = g_option_context_get_help(context, true, NULL);
-        printf("%s", text);
+        print_help(context);
         exit(flush_output() ? 0 : 1);
     }
     if (!common->sysroot)

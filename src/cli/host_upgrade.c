@@ -148,5 +148,11 @@ int cli_host_upgrade(const CliCommand *command, int argc, char **argv, GError **
     cancel_install();
     if (options.check || options.preview)
         return preview(&common, error);
+    if (common.json)
+        return error_throw(error, ERROR_USAGE,
+                           "upgrade prints no JSON\nhint: 'atomic upgrade --check --json' says "
+                           "what it would "
+                           "do, 'atomic status --json' what it did"),
+               1;
     return upgrade(&common, &options, error);
 }

@@ -59,6 +59,8 @@ static Tree *import_dump(StoreTxn *txn, const char *path, GError **error)
     size_t size;
     g_autofree char *text = fd < 0 ? NULL : file_read_fd(fd, DUMP_MAX, &size, error);
     g_autoptr(Tree) tree = text ? tree_parse_dump(text, size, error) : NULL;
+    if (text && !tree)
+        error_prefix(error, "cannot import '%s'", path);
     if (!tree || (geteuid() != 0 && !tree_walk(tree, check_object, txn, error)))
         return NULL;
     return g_steal_pointer(&tree);
@@ -72,8 +74,11 @@ static Tree *import_place(StoreTxn *txn, const Place *place, StoreImportFlags fl
         place->dir ? file_open_dir_at(AT_FDCWD, place->dir, error) : open_input(place->tar, error);
     if (fd < 0)
         return NULL;
-    return place->dir ? store_import_dir(txn, fd, flags, error)
-                      : store_import_tar_file(txn, fd, false, error);
+    Tree *tree = place->dir ? store_import_dir(txn, fd, flags, error)
+                            : store_import_tar_file(txn, fd, false, error);
+    if (!tree)
+        error_prefix(error, "cannot import '%s'", place->dir ? place->dir : place->tar);
+    return tree;
 }
 
 static bool run_import(Store *store, const Place *place, const char *name, StoreImportFlags flags,
@@ -174,7 +179,10 @@ static bool export_directory(Store *store, Tree *tree, const char *path, GError 
     if (!file_ensure_dir_at(AT_FDCWD, path, 0755, error))
         return false;
     _autofd int fd = file_open_dir_at(AT_FDCWD, path, error);
-    return fd >= 0 && store_export_dir(store, tree, fd, error);
+    if (fd < 0)
+        return false;
+    return store_export_dir(store, tree, fd, error) ||
+           error_prefix(error, "cannot export into '%s'", path);
 }
 
 int cli_store_export(const CliCommand *command, int argc, char **argv, GError **error)

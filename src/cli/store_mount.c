@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 
+#include <errno.h>
 #include <linux/mount.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
@@ -38,7 +39,11 @@ int cli_store_unmount(const CliCommand *command, int argc, char **argv, GError *
     g_auto(CliCommon) common = {0};
     if (!cli_parse(command, NULL, &common, &argc, &argv, 1, 1, false, error))
         return 1;
-    if (umount2(argv[1], UMOUNT_NOFOLLOW) < 0)
-        return error_throw_errno(error, "cannot unmount '%s'", argv[1]), 1;
-    return 0;
+    if (umount2(argv[1], UMOUNT_NOFOLLOW) == 0)
+        return 0;
+    if (errno == EINVAL)
+        error_throw(error, ERROR_INVALID, "cannot unmount '%s': nothing is mounted there", argv[1]);
+    else
+        error_throw_errno(error, "cannot unmount '%s'", argv[1]);
+    return 1;
 }

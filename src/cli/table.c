@@ -68,7 +68,7 @@ const CliCommand cli_commands[] = {
     {"tree", "commit", CLI_STORE, 0, "--ref REF (--dir D | --tar F | --image DIGEST)", "Commit a file tree to a branch", "atomic tree commit --ref test/tree --dir ./rootfs"},
     {"tree", "publish", CLI_STORE, 0, "--repo DIR REF...", "Publish branches into an OSTree archive repository", "atomic tree publish --repo /srv/repo debian/12/host"},
     {"tree", "serve", CLI_SERVE, 0, "--repo DIR", "Serve a repository over HTTP", "atomic tree serve --repo /srv/repo --listen 127.0.0.1:8080"},
-    {"tree", "remote", CLI_STORE, J | S, "add NAME URL", "Manage remote repositories", "atomic tree remote add origin http://127.0.0.1:8080 --no-verify"},
+    {"tree", "remote", CLI_STORE, J | S, "(add NAME URL | list)", "Add a remote repository, or list them", "atomic tree remote add origin http://127.0.0.1:8080 --no-verify"},
     {"tree", "pull", CLI_STORE, S, "REMOTE:REF", "Fetch a branch from a remote repository", "atomic tree pull origin:debian/12/host"},
     {"tree", "refs", CLI_STORE, J, "", "List branches", "atomic tree refs"},
     {"tree", "log", CLI_STORE, J, "REF", "Show the history of a branch", "atomic tree log debian/12/host"},

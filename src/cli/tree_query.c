@@ -168,6 +168,8 @@ int cli_tree_pkglist(const CliCommand *command, int argc, char **argv, GError **
             json_pack("{s:s, s:o}", "commit", checksum, "packages", packages_json(packages));
         return cli_print_document("atomic.tree.pkglist/1", document, error) ? 0 : 1;
     }
+    if (packages->len == 0 && !common.quiet)
+        fprintf(stderr, "The commit carries no list of packages.\n");
     for (unsigned i = 0; i < packages->len; i++) {
         const OstreePackage *p = packages->pdata[i];
         printf("%s-%s.%s\n", p->name, p->version, p->arch);

@@ -44,7 +44,11 @@ int cli_tree_remote(const CliCommand *command, int argc, char **argv, GError **e
         return 1;
     bool add = strcmp(argv[1], "add") == 0, list = strcmp(argv[1], "list") == 0;
     if (!(add && argc == 4) && !(list && argc == 2))
-        return error_throw(error, ERROR_USAGE, "usage: atomic tree remote (add NAME URL | list)"),
+        return error_throw(error, ERROR_USAGE,
+                           "%s\nhint: usage: atomic tree remote (add NAME URL | list)",
+                           add    ? "tree remote add: takes a name and a URL"
+                           : list ? "tree remote list: takes no arguments"
+                                  : "tree remote: what to do is 'add' or 'list'"),
                1;
     if (sign_key)
         return error_throw(error, ERROR_UNSUPPORTED, "not supported yet: --sign-key"), 1;

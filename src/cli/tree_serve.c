@@ -240,6 +240,11 @@ static int listen_on(const char *where, char **out_url, GError **error)
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
                                    .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     struct addrinfo *found = NULL;
+    guint64 number;
+    /* getaddrinfo() takes 99999 for 34463 */
+    if (!g_ascii_string_to_unsigned(colon + 1, 10, 0, 65535, &number, NULL))
+        return error_throw_fd(error, ERROR_USAGE,
+                              "cannot listen on '%s': a port is a number from 0 to 65535", where);
     int failed = getaddrinfo(*host ? host : NULL, colon + 1, &hints, &found);
     if (failed)
         return error_throw_fd(error, ERROR_USAGE, "cannot listen on '%s': %s", where,

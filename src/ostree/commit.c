@@ -41,7 +41,10 @@ bool ostree_parse_refspec(const char *refspec, char **out_remote, char **out_ref
 {
     const char *colon = strchr(refspec, ':');
     if (!colon || !is_word(refspec, (size_t)(colon - refspec)))
-        return error_throw(error, ERROR_INVALID, "'%s' is not REMOTE:REF", refspec);
+        return error_throw(error, ERROR_INVALID,
+                           "'%s' is not REMOTE:REF\nhint: as in 'origin:debian/12/host'; 'atomic "
+                           "tree remote list' lists the remotes",
+                           refspec);
     if (!ostree_check_ref(colon + 1, error))
         return false;
     *out_remote = g_strndup(refspec, (size_t)(colon - refspec));

@@ -28,7 +28,9 @@ static bool check_remote_name(const char *name, GError **error)
 {
     for (const char *c = name; *c; c++)
         if (!g_ascii_isalnum(*c) && *c != '_' && (c == name || !strchr("-.", *c)))
-            return error_throw(error, ERROR_INVALID, "'%s' is not a remote's name", name);
+            return error_throw(
+                error, ERROR_INVALID,
+                "'%s' is not a remote's name\nhint: letters, digits, '.', '_' and '-'", name);
     return *name || error_throw(error, ERROR_INVALID, "a remote's name can't be empty");
 }
 

@@ -147,7 +147,7 @@ static bool is_empty(int dirfd, GError **error)
 {
     g_autoptr(GPtrArray) names = file_list_fd(dirfd, error);
     if (names && names->len > 0)
-        return error_throw(error, ERROR_EXISTS, "cannot export: the directory is not empty");
+        return error_throw(error, ERROR_EXISTS, "the directory is not empty");
     return names != NULL;
 }
 

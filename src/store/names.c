@@ -79,8 +79,10 @@ bool store_resolve_image(Store *store, const char *name_or_digest, Digest *out_i
     g_autofree char *target = store_get_ref(store, STORE_IMAGES, name_or_digest, &failed);
     if (!target) {
         if (error_is(failed, ERROR_NOT_FOUND))
-            return error_throw(error, ERROR_NOT_FOUND, "there is no image '%s' in the store",
-                               name_or_digest);
+            return error_throw(
+                error, ERROR_NOT_FOUND,
+                "there is no image '%s' in the store\nhint: 'atomic store ls' lists the images",
+                name_or_digest);
         g_propagate_error(error, g_steal_pointer(&failed));
         return false;
     }

@@ -95,9 +95,13 @@ bool store_init(const char *path, GError **error)
     static const char *const dirs[] = {"objects", "images",       "images/refs",
                                        "streams", "streams/refs", STORE_STAGING};
     g_autofree char *parent = g_path_get_dirname(path);
-    if (!file_ensure_dir_at(AT_FDCWD, parent, 0755, error) ||
-        !file_ensure_dir_at(AT_FDCWD, path, 0700, error))
-        return error_prefix(error, "cannot make a store");
+    g_autoptr(GError) failed = NULL;
+    if (!file_ensure_dir_at(AT_FDCWD, parent, 0755, &failed) ||
+        !file_ensure_dir_at(AT_FDCWD, path, 0700, &failed))
+        return error_throw(
+            error, (ErrorCode)failed->code, "cannot make a store: %s%s", failed->message,
+            error_is(failed, ERROR_PERMISSION) ? "\nhint: --store DIR names one that needs no root"
+                                               : "");
     _autofd int dirfd = file_open_dir_at(AT_FDCWD, path, error);
     if (dirfd < 0)
         return false;
@@ -128,7 +132,8 @@ Store *store_open(const char *path, GError **error)
                                 "--store %s'",
                                 path, path);
     if (store->dirfd < 0)
-        return error_throw_errno_null(error, "cannot open store '%s'", path);
+        return error_throw_errno_null(error, "cannot open store '%s'%s", path,
+                                      errno == EACCES ? " of another user" : "");
     if (!read_meta(store->dirfd, path, error))
         return NULL;
     store->objects_fd = file_open_dir_at(store->dirfd, "objects", error);

@@ -124,7 +124,7 @@ hint: usage: atomic store cat [OPTIONS] IMAGE PATH" ]
     [[ $output != *" atomic "* && $output != *"  compose "* && $output != *"  upgrade "* ]]
     run docker help run
     [ "$status" -eq 0 ]
-    [[ $output == *"docker run [OPTION…] IMAGE"*"  docker run --rm "* ]]
+    [[ $output == *"docker run [OPTIONS] IMAGE"*"  docker run --rm "* ]]
     [ "$output" = "$(docker container run --help)" ]
     run docker compose up
     [ "$status" -eq 125 ]

@@ -173,6 +173,9 @@ teardown() {
         "  bridge-utils-1.7.amd64")
     run --separate-stderr "$ATOMIC" upgrade --preview
     [ "$status" -eq 0 ] && [[ $output == *"$expected" ]]
+    run "$ATOMIC" upgrade --json
+    [ "$status" -eq 2 ]
+    [[ $output == *"hint: 'atomic upgrade --check --json'"* ]]
     [ "$("$ATOMIC" upgrade --check --json | jq -c '[.schema, .available, .packages.changed]')" = \
         '["atomic.upgrade-check/1",true,[{"name":"curl","arch":"amd64","to":"1:7.88-2","from":"1:7.88-1"}]]' ]
     run --separate-stderr "$ATOMIC" upgrade -q

@@ -86,7 +86,18 @@ data=${BATS_TEST_DIRNAME:-.}/../data/composefs
     [ "$status" -eq 1 ]
     [ "$output" = "atomic: there is no '/none' in image 't'" ]
     run "$ATOMIC" store cat none /x
-    [ "$output" = "atomic: there is no image 'none' in the store" ]
+    [ "$output" = "atomic: there is no image 'none' in the store
+hint: 'atomic store ls' lists the images" ]
+    mkdir full && touch full/x
+    run "$ATOMIC" store export t --dir full
+    [ "$status" -eq 1 ]
+    [ "$output" = "atomic: cannot export into 'full': the directory is not empty" ]
+    run "$ATOMIC" store import --dump tree/bin/big
+    [ "$status" -eq 1 ]
+    [[ $output == "atomic: cannot import 'tree/bin/big': line 1 of the dump: "* ]]
+    run "$ATOMIC" store unmount full
+    [ "$status" -eq 1 ]
+    [ "$output" = "atomic: cannot unmount 'full': nothing is mounted there" ]
 }
 
 @test "an image is mounted read-only, without setuid" {
@@ -136,7 +147,7 @@ data=${BATS_TEST_DIRNAME:-.}/../data/composefs
     tar -P -C a -cf bad.tar --transform 's,^,../,' x
     run "$ATOMIC" store import --tar bad.tar
     [ "$status" -eq 1 ]
-    [ "$output" = "atomic: '../x': a name in the tar would escape: it has '..'" ]
+    [ "$output" = "atomic: cannot import 'bad.tar': '../x': a name in the tar would escape: it has '..'" ]
     head -c 1000 bad.tar >short.tar
     run "$ATOMIC" store import --tar short.tar
     [ "$status" -eq 1 ]

@@ -385,6 +385,17 @@ interrupt() {
     [[ $output == *"has no parent"* ]]
 }
 
+@test "tree serve: a port that is none, an address that is not ours" {
+    mkdir tree && "$ATOMIC" tree commit --ref main --dir tree && "$ATOMIC" tree publish --repo repo main
+    for port in 99999 http -1 ''; do
+        run timeout 5 "$ATOMIC" tree serve --repo repo --listen "127.0.0.1:$port"
+        [ "$status" -eq 2 ]
+        [[ $output == *"a port is a number from 0 to 65535"* ]]
+    done
+    run timeout 5 "$ATOMIC" tree serve --repo repo --listen 192.0.2.1:0
+    [ "$status" -eq 1 ]
+}
+
 @test "tree serve: ranges, conditional requests, nothing outside the repository" {
     ostree init --repo=repo --mode=archive
     echo secret >secret
