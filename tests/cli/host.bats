@@ -159,6 +159,40 @@ teardown() {
     "$ATOMIC" store unmount mnt
 }
 
+# every name with type, mode, owner, link target, sum of the bytes and xattrs
+list_all() {
+    (cd "$1" && find . -mindepth 1 -path ./etc -prune -o -printf '%P %y %m %U:%G %l\n' | sort &&
+        find . -path ./etc -prune -o -type f -exec md5sum {} + | sort -k 2 &&
+        find . -print0 | sort -z | xargs -0 getfattr -h -d -e hex -m '^(user|security)[.]')
+}
+
+@test "what the real ostree committed is deployed with every attribute and byte" {
+    command -v ostree || skip "needs ostree"
+    server
+    chown -R 3:4 t2/usr/bin
+    chmod 4755 t2/usr/bin/version
+    chmod 1770 t2/var
+    chown 1000:50 t2/usr/etc/sub
+    ln -s ../../nowhere t2/usr/lib/link
+    touch t2/usr/lib/empty
+    mkdir t2/usr/lib/empty-dir "t2/usr/lib/ä ö"
+    echo x >"t2/usr/lib/ä ö/ü"
+    setcap cap_net_raw+ep t2/usr/bin/big2
+    setfattr -n user.note -v "a note" t2/usr/lib t2/usr/lib/empty
+    ostree --repo=repo commit -b test/tree --tree=dir=t2
+    ostree --repo=repo summary -u
+    host sys
+    "$ATOMIC" deploy -q origin:test/tree
+    mkdir mnt
+    "$ATOMIC" store mount "deploy/$(deployments)" mnt --store sys/atomic/store || skip "can't mount here"
+    list_all t2 >wanted
+    list_all mnt >got
+    [ "$(grep -c . wanted)" -gt 100 ]
+    grep -q security.capability wanted && grep -q user.note wanted && grep -q 'version f 4755 3:4' wanted
+    diff wanted got
+    "$ATOMIC" store unmount mnt
+}
+
 @test "package changes are listed" {
     command -v ostree || skip "needs ostree"
     server
