@@ -88,7 +88,7 @@ bool host_cleanup(Host *host, Store *store, uint64_t *out_freed_bytes, GError **
     StoreGcResult result;
     if (!host_cleanup_names(host, store, error))
         return false;
-    if (!store_gc(store, false, &result, error))
+    if (!store_gc(store, NULL, &result, error))
         return error_prefix(error, "cannot collect garbage of '%s'", host->path);
     if (out_freed_bytes)
         *out_freed_bytes = result.bytes;

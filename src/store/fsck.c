@@ -7,8 +7,7 @@
 
 typedef struct {
     Store *store;
-    StoreProblemFunc report;
-    void *data;
+    const StoreFsckOptions *options;
     StoreFsckResult result;
     const char *what; /* the image or stream that is looked at */
 } Fsck;
@@ -23,8 +22,8 @@ static void problem(Fsck *fsck, const char *format, ...)
     g_autofree char *text = g_strdup_vprintf(format, args);
     va_end(args);
     fsck->result.problems++;
-    if (fsck->report)
-        fsck->report(text, fsck->data);
+    if (fsck->options->report)
+        fsck->options->report(&(const StoreProblem){.message = text}, fsck->options->data);
 }
 
 static bool check_object(const Digest *object, const char *path, const struct stat *st, void *data,
@@ -132,10 +131,11 @@ static bool check_names(Fsck *fsck, StoreKind kind, uint64_t *count, GError **er
     return true;
 }
 
-bool store_fsck(Store *store, StoreProblemFunc report, void *data, StoreFsckResult *out_result,
+bool store_fsck(Store *store, const StoreFsckOptions *options, StoreFsckResult *out_result,
                 GError **error)
 {
-    Fsck fsck = {.store = store, .report = report, .data = data};
+    static const StoreFsckOptions defaults;
+    Fsck fsck = {.store = store, .options = options ? options : &defaults};
     if (!scan_objects(store, check_object, &fsck, error) ||
         !check_names(&fsck, STORE_IMAGES, &fsck.result.images, error) ||
         !check_names(&fsck, STORE_STREAMS, &fsck.result.streams, error))

@@ -258,7 +258,8 @@ static bool run(Gc *gc, GError **error)
     return true;
 }
 
-bool store_gc(Store *store, bool dry_run, StoreGcResult *out_result, GError **error)
+bool store_gc(Store *store, const StoreGcOptions *options, StoreGcResult *out_result,
+              GError **error)
 {
     Gc gc = {
         .store = store,
@@ -268,7 +269,7 @@ bool store_gc(Store *store, bool dry_run, StoreGcResult *out_result, GError **er
         .is_image = digest_set_new(),
         .dead = g_array_new(false, false, sizeof(Digest)),
         .dead_sizes = g_array_new(false, false, sizeof(uint64_t)),
-        .dry_run = dry_run,
+        .dry_run = options && options->dry_run,
     };
     bool done = run(&gc, error);
     g_hash_table_unref(gc.live);

@@ -213,6 +213,9 @@ int store_mount_image(Store *store, const Digest *image, const StoreMountOptions
 /* --- garbage collection, fsck ---------------------------------------------------------------------------- */
 
 typedef struct {
+    bool dry_run; /* only count */
+} StoreGcOptions;
+typedef struct {
     uint64_t objects, bytes; /* removed (or would be) */
     uint64_t kept_objects, kept_bytes;
 } StoreGcResult;
@@ -220,16 +223,24 @@ typedef struct {
  * than a day) will be gone on with. Takes the lock exclusively, a slice at a time:
  * the caller must have no unflushed transaction of its own (ERROR_BUSY after a minute). When a
  * name, stream or image can't be read nothing more is removed (ERROR_CORRUPT when its bytes are wrong), since nobody
- * knows what it needs. */
-bool store_gc(Store *store, bool dry_run, StoreGcResult *out_result, GError **error);
+ * knows what it needs. `options` may be NULL. */
+bool store_gc(Store *store, const StoreGcOptions *options, StoreGcResult *out_result,
+              GError **error);
 
+typedef struct {
+    const char *message; /* what is wrong, as a person reads it */
+} StoreProblem;
+typedef void (*StoreProblemFunc)(const StoreProblem *problem, void *data);
+typedef struct {
+    StoreProblemFunc report; /* may be NULL */
+    void *data;
+} StoreFsckOptions;
 typedef struct {
     uint64_t objects, bytes, images, streams, refs;
     uint64_t problems; /* each was reported through the callback */
 } StoreFsckResult;
-typedef void (*StoreProblemFunc)(const char *problem, void *data);
-/* False only when it could not run; problems are counted. */
-bool store_fsck(Store *store, StoreProblemFunc report, void *data, StoreFsckResult *out_result,
+/* False only when it could not run; problems are counted. `options` may be NULL. */
+bool store_fsck(Store *store, const StoreFsckOptions *options, StoreFsckResult *out_result,
                 GError **error);
 
 typedef struct {

@@ -78,10 +78,16 @@ Digest commit_files(Fixture *f)
     return image;
 }
 
-void count_problem(const char *problem, void *data)
+static void take_problem(const StoreProblem *problem, void *data)
 {
-    g_test_message("%s", problem);
-    g_string_append_printf(data, "%s\n", problem);
+    g_test_message("%s", problem->message);
+    g_string_append_printf(data, "%s\n", problem->message);
+}
+
+bool check(Fixture *f, GString *problems, StoreFsckResult *out_result, GError **error)
+{
+    const StoreFsckOptions options = {.report = take_problem, .data = problems};
+    return store_fsck(f->store, &options, out_result, error);
 }
 
 char *staging_path(Fixture *f, const char *name)

@@ -25,8 +25,8 @@ void make_files(Fixture *f);
 Tree *import_files(Fixture *f, StoreTxn *txn, StoreImportFlags flags, GError **error);
 /* Both, committed as an image. */
 Digest commit_files(Fixture *f);
-/* For store_fsck: `data` is a GString, a line per problem. */
-void count_problem(const char *problem, void *data);
+/* store_fsck; a line per problem is appended. */
+bool check(Fixture *f, GString *problems, StoreFsckResult *out_result, GError **error);
 
 /* The only directory below staging/, and how many there are. */
 char *staging_path(Fixture *f, const char *name);

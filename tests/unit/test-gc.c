@@ -28,14 +28,14 @@ static void test_gc(Fixture *f, const void *data _unused)
     g_assert_true(store_set_ref(f->store, STORE_IMAGES, "i", digest_hex(&image).text, &error));
 
     StoreGcResult result;
-    g_assert_true(store_gc(f->store, false, &result, &error)); /* the writer lives: all is needed */
+    g_assert_true(store_gc(f->store, NULL, &result, &error)); /* the writer lives: all is needed */
     g_assert_no_error(error);
     g_assert_cmpuint(result.objects, ==, 0);
     store_txn_free(g_steal_pointer(&txn));
-    g_assert_true(store_gc(f->store, true, &result, &error));
+    g_assert_true(store_gc(f->store, &(StoreGcOptions){.dry_run = true}, &result, &error));
     g_assert_cmpuint(result.objects, ==, 2);
     g_assert_true(store_has(f->store, &dropped)); /* dry */
-    g_assert_true(store_gc(f->store, false, &result, &error));
+    g_assert_true(store_gc(f->store, NULL, &result, &error));
     g_assert_cmpuint(result.objects, ==, 2);
     g_assert_cmpuint(result.kept_objects, ==, 5);
     g_assert_false(store_has(f->store, &dropped));
@@ -45,11 +45,11 @@ static void test_gc(Fixture *f, const void *data _unused)
 
     StoreFsckResult checked;
     g_autoptr(GString) problems = g_string_new(NULL);
-    g_assert_true(store_fsck(f->store, count_problem, problems, &checked, &error));
+    g_assert_true(check(f, problems, &checked, &error));
     g_assert_cmpstr(problems->str, ==, "");
     g_assert_cmpuint(checked.objects, ==, 5);
     g_assert_true(store_remove_ref(f->store, STORE_STREAMS, "r", &error));
-    g_assert_true(store_gc(f->store, false, &result, &error));
+    g_assert_true(store_gc(f->store, NULL, &result, &error));
     g_assert_cmpuint(result.objects, ==, 3);
     g_assert_false(store_find_stream(f->store, "layer", &layer, NULL));
 }
@@ -65,12 +65,12 @@ static void test_fsck(Fixture *f, const void *data _unused)
     g_assert_true(file_replace_at(f->top_fd, path, "damage", 6, 0644, 0, &error));
     StoreFsckResult checked;
     g_autoptr(GString) problems = g_string_new(NULL);
-    g_assert_true(store_fsck(f->store, count_problem, problems, &checked, &error));
+    g_assert_true(check(f, problems, &checked, &error));
     g_assert_cmpuint(checked.problems, ==, 1);
     g_assert_nonnull(strstr(problems->str, "is damaged: its bytes measure"));
     g_assert_cmpint(unlinkat(f->top_fd, path, 0), ==, 0);
     g_string_truncate(problems, 0);
-    g_assert_true(store_fsck(f->store, count_problem, problems, &checked, &error));
+    g_assert_true(check(f, problems, &checked, &error));
     g_assert_nonnull(strstr(problems->str, "of '/usr/bin/prog' is missing"));
     StoreUsage usage;
     g_assert_true(store_usage(f->store, &usage, &error));
@@ -112,14 +112,14 @@ static void test_gc_while_writing(Fixture *f, const void *data _unused)
     g_autoptr(GError) error = NULL;
     StoreGcResult result;
     for (int i = 0; i < 15; i++) {
-        g_assert_true(store_gc(f->store, false, &result, &error));
+        g_assert_true(store_gc(f->store, NULL, &result, &error));
         g_assert_no_error(error);
     }
     g_thread_join(g_steal_pointer(&writer));
     StoreFsckResult checked;
     g_autoptr(GString) problems = g_string_new(NULL);
-    g_assert_true(store_gc(f->store, false, &result, &error));
-    g_assert_true(store_fsck(f->store, count_problem, problems, &checked, &error));
+    g_assert_true(store_gc(f->store, NULL, &result, &error));
+    g_assert_true(check(f, problems, &checked, &error));
     g_assert_cmpstr(problems->str, ==, "");
     g_assert_cmpuint(checked.objects, ==, 21);
     g_assert_cmpuint(checked.images, ==, 1);
@@ -138,7 +138,7 @@ static void test_gc_between(Fixture *f, const void *data _unused)
     g_autofree char *roots = staging_path(f, "roots");
     store_txn_free(g_steal_pointer(&txn));
     StoreGcResult result;
-    g_assert_true(store_gc(f->store, false, &result, &error));
+    g_assert_true(store_gc(f->store, NULL, &result, &error));
     g_assert_no_error(error);
     g_assert_true(store_has(f->store, &first));
 
@@ -150,7 +150,7 @@ static void test_gc_between(Fixture *f, const void *data _unused)
     g_assert_true(store_txn_has(txn, &first));
     Digest second = put(txn, 2, 500);
     g_assert_true(store_txn_flush(txn, &error));
-    g_assert_true(store_gc(f->store, false, &result, &error));
+    g_assert_true(store_gc(f->store, NULL, &result, &error));
     g_assert_true(store_has(f->store, &first) && store_has(f->store, &second));
     store_txn_free(g_steal_pointer(&txn));
 
@@ -158,7 +158,7 @@ static void test_gc_between(Fixture *f, const void *data _unused)
     g_autofree char *other =
         g_strdup_printf("%s/00000000-0000-4000-8000-000000000000-pull%%2Fone", parent);
     g_assert_cmpint(rename(dir, other), ==, 0);
-    g_assert_true(store_gc(f->store, false, &result, &error));
+    g_assert_true(store_gc(f->store, NULL, &result, &error));
     g_assert_no_error(error);
     g_assert_cmpuint(result.objects, ==, 2);
     g_assert_cmpuint(count_staging(f), ==, 0);

@@ -308,7 +308,7 @@ static void test_image_remove(Fixture *f, const void *data)
     /* what a living transaction wrote is kept */
     store_txn_free(g_steal_pointer(&f->txn));
     StoreGcResult result;
-    g_assert_true(store_gc(f->store, false, &result, &error));
+    g_assert_true(store_gc(f->store, NULL, &result, &error));
     g_assert_no_error(error);
     g_assert_cmpuint(result.objects, >, 0);
     g_autofree char *a = g_malloc(1000), *b = g_malloc(1000);

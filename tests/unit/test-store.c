@@ -265,7 +265,7 @@ static void test_concurrent(Fixture *f, const void *data _unused)
     g_assert_true(store_txn_done(txn, &error));
     StoreFsckResult checked;
     g_autoptr(GString) problems = g_string_new(NULL);
-    g_assert_true(store_fsck(f->store, count_problem, problems, &checked, &error));
+    g_assert_true(check(f, problems, &checked, &error));
     g_assert_cmpuint(checked.objects, ==, 700);
     g_assert_cmpuint(checked.problems, ==, 0);
 }
@@ -329,13 +329,13 @@ static void test_takeover(Fixture *f, const void *data _unused)
 
     die_while_writing(f); /* another one: stays for a day */
     StoreGcResult result;
-    g_assert_true(store_gc(f->store, false, &result, &error));
+    g_assert_true(store_gc(f->store, NULL, &result, &error));
     g_assert_cmpuint(count_staging(f), ==, 1);
     age_journal(f, 23);
-    g_assert_true(store_gc(f->store, false, &result, &error));
+    g_assert_true(store_gc(f->store, NULL, &result, &error));
     g_assert_cmpuint(count_staging(f), ==, 1);
     age_journal(f, 25);
-    g_assert_true(store_gc(f->store, false, &result, &error));
+    g_assert_true(store_gc(f->store, NULL, &result, &error));
     g_assert_no_error(error);
     g_assert_cmpuint(count_staging(f), ==, 0);
 }
