@@ -316,6 +316,8 @@ GBytes *store_stream_read_all(StoreStream *stream, size_t limit, GError **error)
         size_t size;
         if (!store_stream_next(stream, &data, &size, &object, error))
             return NULL;
+        if (!data && !object && all->len != stream->size)
+            return damaged(stream, error, "it has not the size it claims"), NULL;
         if (!data && !object)
             return g_byte_array_free_to_bytes(g_steal_pointer(&all));
         g_autoptr(GBytes) bytes = NULL;
