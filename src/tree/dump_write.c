@@ -89,7 +89,7 @@ static void append_content(GString *out, const TreeInode *inode)
         object = object_path(&inode->object);
         path = object.text;
     }
-    if (path)
+    if (path && *path)
         append_escaped(out, path, strlen(path), ESCAPE_DASH);
     else
         g_string_append_c(out, '-');

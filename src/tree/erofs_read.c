@@ -96,7 +96,7 @@ static bool read_inode(const Reader *reader, uint64_t nid, RawInode *out, GError
         out->mtime = (uint64_t)reader->build_time;
         out->nsec = reader->build_nsec;
     }
-    if (out->mtime > INT64_MAX || out->nsec > 999999999)
+    if (out->nsec > 999999999)
         return corrupt(error, "an inode has an impossible time");
     out->xattr_size = icount ? EROFS_XATTR_HEADER_SIZE + 4 * (uint32_t)(icount - 1) : 0;
     out->head = (out->extended ? EROFS_EXTENDED_SIZE : EROFS_COMPACT_SIZE) + out->xattr_size;
@@ -279,9 +279,11 @@ static bool fill_external(Reader *reader, const XattrSink *sink, TreeInode *inod
 {
     const uint8_t *path = sink->redirect;
     size_t size = sink->redirect_size;
-    if (!path)
+    if (!path) {
+        inode->payload = inode->has_object ? "" : NULL;
         return true;
-    while (size > 0 && path[0] == '/') {
+    }
+    if (size > 0 && path[0] == '/') {
         path++;
         size--;
     }
@@ -444,7 +446,7 @@ static bool read_super(Reader *reader, uint64_t *out_root, GError **error)
     *out_root = get16(super + 14);
     uint64_t time = get64(super + 24);
     reader->build_nsec = get32(super + 32);
-    if (time > INT64_MAX || reader->build_nsec > 999999999)
+    if (reader->build_nsec > 999999999)
         return corrupt(error, "the superblock has an impossible time");
     reader->build_time = (int64_t)time;
     reader->xattr_start = (uint64_t)get32(super + 44) * EROFS_BLOCK;

@@ -168,7 +168,7 @@ static bool add_inode(Plan *plan, TreeNode *node, uint32_t parent, GError **erro
     } else if (S_ISLNK(inode->mode)) {
         new.target = inode->target;
         new.size = strlen(inode->target);
-    } else if (S_ISCHR(inode->mode) && inode->rdev == 0) {
+    } else if (S_ISCHR(inode->mode) && (uint32_t)inode->rdev == 0) {
         new.whiteout = true;
         new.mode = S_IFREG | (inode->mode & 07777);
         new.size = 0;

@@ -132,10 +132,10 @@ static void add_object(Plan *plan, XattrList *list, const TreeInode *inode)
     memcpy(metacopy + 4, inode->object.bytes, DIGEST_SIZE);
     list_set(list,
              intern(plan, OVERLAY_METACOPY, metacopy, inode->has_object ? sizeof metacopy : 0));
-    if (inode->payload) {
+    if (inode->payload && *inode->payload) {
         g_autofree char *redirect = g_strconcat("/", inode->payload, NULL);
         list_set(list, intern(plan, OVERLAY_REDIRECT, redirect, strlen(redirect)));
-    } else if (inode->has_object) {
+    } else if (inode->has_object && !inode->payload) {
         char redirect[1 + sizeof(ObjectPath)] = "/";
         ObjectPath path = object_path(&inode->object);
         memcpy(redirect + 1, path.text, sizeof path.text);

@@ -1,30 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* How it works: a directory's children are an array in byte order. Nearly all producers add names in order, which
- * is an append. Others go into a short sorted run at the end that is merged in when it is full or when somebody
- * looks at the order, so adding n names in any order costs O(n log n) compares and few moves.
- */
 #include "tree/node.h"
 
 #include <string.h>
 
-enum { RUN_MAX = 512 }; /* unmerged children: bounds the memmove of an insertion */
-
-int tree_compare_names(const char *a, const char *b)
-{
-    return strcmp(a, b); /* compares as unsigned bytes (C17 7.24.4) */
-}
-
-static TreeNode *node_new(Tree *tree, TreeNode *parent, const char *name, Inode *inode)
-{
-    TreeNode *node = arena_alloc(&tree->arena, sizeof *node);
-    node->name = arena_string(&tree->arena, name, strlen(name));
-    node->parent = parent;
-    node->inode = &inode->pub;
-    inode->names++;
-    return node;
-}
-
-static Inode *inode_new(Tree *tree, uint32_t mode)
+Inode *inode_new(Tree *tree, uint32_t mode)
 {
     Inode *inode = arena_alloc0(&tree->arena, sizeof *inode);
     inode->pub.mode = mode;
@@ -32,12 +11,23 @@ static Inode *inode_new(Tree *tree, uint32_t mode)
     return inode;
 }
 
+static TreeNode *node_new(Tree *tree, TreeNode *parent, const char *name, size_t length,
+                          Inode *inode)
+{
+    TreeNode *node = arena_alloc(&tree->arena, sizeof *node);
+    node->name = arena_string(&tree->arena, name, length);
+    node->parent = parent;
+    node->inode = &inode->pub;
+    inode->names++;
+    return node;
+}
+
 Tree *tree_new(void)
 {
     Tree *tree = g_new0(Tree, 1);
     arena_init(&tree->arena);
     xattr_tables_init(tree);
-    tree->root = node_new(tree, NULL, "", inode_new(tree, S_IFDIR | 0755));
+    tree->root = node_new(tree, NULL, "", 0, inode_new(tree, S_IFDIR | 0755));
     return tree;
 }
 
@@ -57,111 +47,32 @@ TreeNode *tree_root(Tree *tree)
 
 /* --- children ------------------------------------------------------------------------------------------- */
 
-/* The position of `name` among the n pointers, or where it would be. */
-static bool search(TreeNode *const *nodes, uint32_t n, const char *name, uint32_t *out_at)
+size_t tree_n_children(const TreeNode *node)
 {
-    uint32_t low = 0, high = n;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        int order = tree_compare_names(nodes[middle]->name, name);
-        if (order == 0) {
-            *out_at = middle;
-            return true;
-        }
-        if (order < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    *out_at = low;
-    return false;
+    const Dir *dir = dir_of(node);
+    return dir ? dir->n - dir->n_dead : 0;
 }
 
-static bool find_child(const Inode *dir, const char *name, uint32_t *out_at)
+TreeNode *tree_nth_child(const TreeNode *node, size_t index)
 {
-    if (!dir->children) /* no arithmetic on a null pointer */
-        return false;
-    if (search(dir->children, dir->n_sorted, name, out_at))
-        return true;
-    uint32_t at;
-    if (!search(dir->children + dir->n_sorted, dir->n_children - dir->n_sorted, name, &at))
-        return false;
-    *out_at = dir->n_sorted + at;
-    return true;
-}
-
-/* Merges the run at the end: from the back, the run copied aside. */
-static void dir_settle(Inode *dir)
-{
-    uint32_t run = dir->n_children - dir->n_sorted;
-    if (run == 0)
-        return;
-    TreeNode *aside[RUN_MAX];
-    memcpy(aside, dir->children + dir->n_sorted, run * sizeof *aside);
-    uint32_t left = dir->n_sorted, to = dir->n_children;
-    while (run > 0) {
-        if (left > 0 && tree_compare_names(dir->children[left - 1]->name, aside[run - 1]->name) > 0)
-            dir->children[--to] = dir->children[--left];
-        else
-            dir->children[--to] = aside[--run];
-    }
-    dir->n_sorted = dir->n_children;
-}
-
-static void insert_child(Tree *tree, Inode *dir, TreeNode *node)
-{
-    if (dir->n_children == dir->capacity) {
-        uint32_t capacity = dir->capacity ? dir->capacity * 2 : 4;
-        TreeNode **children = arena_alloc(&tree->arena, capacity * sizeof *children);
-        if (dir->n_children)
-            memcpy(children, dir->children, dir->n_children * sizeof *children);
-        dir->children = children;
-        dir->capacity = capacity;
-    }
-    uint32_t n = dir->n_children;
-    if (n == dir->n_sorted &&
-        (n == 0 || tree_compare_names(dir->children[n - 1]->name, node->name) < 0)) {
-        dir->children[n] = node;
-        dir->n_sorted++;
-    } else {
-        uint32_t at;
-        search(dir->children + dir->n_sorted, n - dir->n_sorted, node->name, &at);
-        at += dir->n_sorted;
-        memmove(dir->children + at + 1, dir->children + at, (n - at) * sizeof *dir->children);
-        dir->children[at] = node;
-    }
-    dir->n_children++;
-    if (dir->n_children - dir->n_sorted == RUN_MAX)
+    Dir *dir = dir_of(node);
+    if (dir->n_runs > 1 || dir->n_dead > 0)
         dir_settle(dir);
+    return dir->nodes[index];
 }
 
-static void take_child(Inode *dir, TreeNode *node)
+TreeNode *node_child(const TreeNode *node, const char *name, size_t length)
 {
+    const Dir *dir = dir_of(node);
     uint32_t at;
-    if (!find_child(dir, node->name, &at))
-        return;
-    memmove(dir->children + at, dir->children + at + 1,
-            (dir->n_children - at - 1) * sizeof *dir->children);
-    dir->n_children--;
-    if (at < dir->n_sorted)
-        dir->n_sorted--;
-}
-
-size_t tree_n_children(const TreeNode *dir)
-{
-    return inode_of(dir)->n_children;
-}
-
-TreeNode *tree_nth_child(const TreeNode *dir, size_t index)
-{
-    dir_settle(inode_of(dir));
-    return inode_of(dir)->children[index];
+    if (!dir || !dir_find(dir, name, length, &at) || !dir->nodes[at]->parent)
+        return NULL;
+    return dir->nodes[at];
 }
 
 TreeNode *tree_child(Tree *tree _unused, const TreeNode *dir, const char *name)
 {
-    uint32_t at;
-    return find_child(inode_of(dir), name, &at) ? inode_of(dir)->children[at] : NULL;
+    return node_child(dir, name, strlen(name));
 }
 
 /* --- paths ---------------------------------------------------------------------------------------------- */
@@ -249,37 +160,74 @@ TreeNode *tree_resolve(Tree *tree, const char *path)
 
 /* --- changes -------------------------------------------------------------------------------------------- */
 
-static bool check_new_name(Tree *tree, TreeNode *dir, const char *name, GError **error)
+static Dir *make_dir(Tree *tree, TreeNode *node)
 {
-    size_t length = strlen(name);
-    if (length == 0 || length > 255 || strchr(name, '/') || strcmp(name, ".") == 0 ||
-        strcmp(name, "..") == 0)
-        return error_throw(error, ERROR_INVALID, "'%s' can't be the name of a file", name);
-    int depth = 1;
-    for (const TreeNode *n = dir; n->parent; n = n->parent)
-        depth++;
-    if (depth > TREE_DEPTH_MAX)
-        return error_throw(error, ERROR_INVALID, "'%s' is nested too deeply", name);
-    g_autofree char *path = NULL;
-    if (!S_ISDIR(dir->inode->mode)) {
-        path = tree_path(dir);
-        return error_throw(error, ERROR_INVALID, "'%s' is not a directory", path);
+    Inode *inode = inode_of(node);
+    if (!inode->dir) {
+        inode->dir = arena_alloc0(&tree->arena, sizeof *inode->dir);
+        inode->dir->n_runs = 1;
+        inode->dir->depth = node->parent ? inode_of(node->parent)->dir->depth + 1 : 0;
     }
-    if (tree_child(tree, dir, name)) {
-        path = tree_path(dir);
-        return error_throw(error, ERROR_EXISTS, "'%s%s%s' exists", path, dir->parent ? "/" : "",
-                           name);
-    }
+    return inode->dir;
+}
+
+static bool check_name(const char *name, size_t length, GError **error)
+{
+    if (length == 0 || length > 255 || memchr(name, '/', length) || memchr(name, '\0', length) ||
+        (name[0] == '.' && (length == 1 || (length == 2 && name[1] == '.'))))
+        return error_throw(error, ERROR_INVALID, "'%.*s' can't be the name of a file",
+                           (int)MIN(length, 300), name);
     return true;
+}
+
+static bool check_dir(const TreeNode *dir, GError **error)
+{
+    if (S_ISDIR(dir->inode->mode))
+        return true;
+    g_autofree char *path = tree_path(dir);
+    return error_throw(error, ERROR_INVALID, "'%s' is not a directory", path);
+}
+
+static bool throw_exists(const TreeNode *dir, const char *name, GError **error)
+{
+    g_autofree char *path = tree_path(dir);
+    return error_throw(error, ERROR_EXISTS, "'%s%s%s' exists", path, dir->parent ? "/" : "", name);
+}
+
+/* Makes the node a child; its name is a good one. */
+static bool attach(Tree *tree, TreeNode *node, TreeNode *parent, GError **error)
+{
+    Dir *dir = make_dir(tree, parent);
+    if (dir->depth >= TREE_DEPTH_MAX)
+        return error_throw(error, ERROR_INVALID, "'%s' is nested too deeply", node->name);
+    uint32_t at;
+    if (!dir_find(dir, node->name, strlen(node->name), &at)) {
+        dir_insert(tree, dir, node);
+    } else if (!dir->nodes[at]->parent) {
+        dir->nodes[at] = node;
+        dir->n_dead--;
+    } else {
+        return throw_exists(parent, node->name, error);
+    }
+    node->parent = parent;
+    return true;
+}
+
+TreeNode *node_add(Tree *tree, TreeNode *dir, const char *name, size_t length, Inode *inode,
+                   GError **error)
+{
+    if (!check_name(name, length, error) || !check_dir(dir, error))
+        return NULL;
+    TreeNode *node = node_new(tree, dir, name, length, inode);
+    if (attach(tree, node, dir, error))
+        return node;
+    inode->names--;
+    return NULL;
 }
 
 TreeNode *tree_add(Tree *tree, TreeNode *dir, const char *name, uint32_t mode, GError **error)
 {
-    if (!check_new_name(tree, dir, name, error))
-        return NULL;
-    TreeNode *node = node_new(tree, dir, name, inode_new(tree, mode));
-    insert_child(tree, inode_of(dir), node);
-    return node;
+    return node_add(tree, dir, name, strlen(name), inode_new(tree, mode), error);
 }
 
 TreeNode *tree_link(Tree *tree, TreeNode *dir, const char *name, TreeNode *target, GError **error)
@@ -288,11 +236,9 @@ TreeNode *tree_link(Tree *tree, TreeNode *dir, const char *name, TreeNode *targe
         g_autofree char *path = tree_path(target);
         return error_throw_null(error, ERROR_INVALID, "cannot link '%s': it is a directory", path);
     }
-    if (!check_new_name(tree, dir, name, error))
-        return NULL;
-    TreeNode *node = node_new(tree, dir, name, inode_of(target));
-    node->inode->nlink++;
-    insert_child(tree, inode_of(dir), node);
+    TreeNode *node = node_add(tree, dir, name, strlen(name), inode_of(target), error);
+    if (node)
+        node->inode->nlink++;
     return node;
 }
 
@@ -320,35 +266,80 @@ TreeNode *tree_ensure_dir(Tree *tree, const char *path, GError **error)
 static void drop_names(TreeNode *node)
 {
     Inode *inode = inode_of(node);
-    for (uint32_t i = 0; i < inode->n_children; i++)
-        drop_names(inode->children[i]);
-    inode->n_children = inode->n_sorted = 0;
+    Dir *dir = dir_of(node);
+    for (uint32_t i = 0; dir && i < dir->n; i++)
+        if (dir->nodes[i]->parent)
+            drop_names(dir->nodes[i]);
+    if (dir) {
+        dir->n = dir->n_dead = 0;
+        dir->n_runs = 1;
+    } else if (inode->original == node) {
+        inode->original = NULL;
+    }
     inode->names--;
     if (inode->pub.nlink > 0)
         inode->pub.nlink--;
-    if (inode->original == node)
-        inode->original = NULL;
+}
+
+static bool place_of(const TreeNode *node, Dir **out_dir, uint32_t *out_at)
+{
+    *out_dir = dir_of(node->parent);
+    return dir_find(*out_dir, node->name, strlen(node->name), out_at);
 }
 
 void tree_remove(Tree *tree _unused, TreeNode *node)
 {
+    Dir *dir;
+    uint32_t at;
     if (!node->parent)
         return;
-    take_child(inode_of(node->parent), node);
+    if (place_of(node, &dir, &at))
+        dir_kill(dir, at);
     drop_names(node);
     node->parent = NULL;
 }
 
+/* The deepest directory with children below `node`, counted from it; sets nothing. */
+static unsigned height(const TreeNode *node)
+{
+    const Dir *dir = dir_of(node);
+    unsigned most = 0;
+    for (uint32_t i = 0; dir && i < dir->n; i++)
+        if (dir->nodes[i]->parent)
+            most = MAX(most, 1 + height(dir->nodes[i]));
+    return most;
+}
+
+static void set_depth(TreeNode *node, uint16_t depth)
+{
+    Dir *dir = dir_of(node);
+    if (!dir)
+        return;
+    dir->depth = depth;
+    for (uint32_t i = 0; i < dir->n; i++)
+        if (dir->nodes[i]->parent)
+            set_depth(dir->nodes[i], (uint16_t)(depth + 1));
+}
+
 bool tree_move(Tree *tree, TreeNode *node, TreeNode *new_dir, const char *new_name, GError **error)
 {
+    size_t length = strlen(new_name);
     for (const TreeNode *n = new_dir; n; n = n->parent)
         if (n == node)
             return error_throw(error, ERROR_INVALID, "cannot move a directory into itself");
-    if (!check_new_name(tree, new_dir, new_name, error))
+    if (!check_name(new_name, length, error) || !check_dir(new_dir, error))
         return false;
-    take_child(inode_of(node->parent), node);
-    node->name = arena_string(&tree->arena, new_name, strlen(new_name));
-    node->parent = new_dir;
-    insert_child(tree, inode_of(new_dir), node);
+    if (make_dir(tree, new_dir)->depth + 1u + height(node) > TREE_DEPTH_MAX)
+        return error_throw(error, ERROR_INVALID, "'%s' would be nested too deeply", new_name);
+    if (node_child(new_dir, new_name, length))
+        return throw_exists(new_dir, new_name, error);
+    Dir *dir;
+    uint32_t at;
+    bool there = place_of(node, &dir, &at);
+    g_assert(there);
+    dir_take(dir, at);
+    node->name = arena_string(&tree->arena, new_name, length);
+    attach(tree, node, new_dir, NULL);
+    set_depth(node, (uint16_t)(inode_of(new_dir)->dir->depth + 1));
     return true;
 }

@@ -39,22 +39,22 @@ typedef struct {
 struct TreeInode {
     uint32_t mode; /* with the type bits */
     uint32_t uid, gid;
-    uint64_t rdev;  /* st_rdev of devices, else 0 */
     uint32_t nlink; /* number of names (files); maintained by the tree */
-    int64_t mtime;  /* seconds, >= 0 */
     uint32_t mtime_nsec;
-    uint64_t size; /* regular files: bytes; symlinks: length of the target */
-    size_t n_xattrs;
+    uint32_t n_xattrs;
+    bool has_object;       /* regular files: `object` is the fs-verity digest of the bytes */
+    bool whiteout, opaque; /* layers only */
+    /* layers only: a directory that is just on the way; what lies under it keeps its metadata */
+    bool implicit;
+    uint64_t rdev;           /* st_rdev of devices, else 0 */
+    int64_t mtime;           /* seconds; negative: before 1970 */
+    uint64_t size;           /* regular files: bytes; symlinks: length of the target */
     const TreeXattr *xattrs; /* sorted by name */
     const char *target;      /* symlinks, NUL-terminated */
     /* regular files of at most 64 bytes (larger only from a dump); NULL else */
     const uint8_t *content;
-    bool has_object; /* regular files: `object` is the fs-verity digest of the bytes */
-    /* where the object is when that is not XX/REST: only from a dump or foreign image */
+    /* where the object is when that is not XX/REST ("": it doesn't say); only from a dump or foreign image */
     const char *payload;
-    bool whiteout, opaque; /* layers only */
-    /* layers only: a directory that is just on the way; what lies under it keeps its metadata */
-    bool implicit;
     Digest object;
     void *user; /* scratch for whoever walks the tree; NULL when it is new */
 };

@@ -81,33 +81,34 @@ const TreeXattr *xattr_intern(Tree *tree, const char *name, const void *value, s
     return pair;
 }
 
+static int compare_pairs(const void *a, const void *b, void *data _unused)
+{
+    return strcmp((*(const TreeXattr *const *)a)->name, (*(const TreeXattr *const *)b)->name);
+}
+
 void xattr_set_interned(Tree *tree, TreeInode *inode, const TreeXattr **pairs, size_t n)
 {
     inode->n_xattrs = 0;
     inode->xattrs = NULL;
     if (n == 0)
         return;
+    for (size_t i = 1; i < n; i++)
+        if (strcmp(pairs[i - 1]->name, pairs[i]->name) > 0) {
+            g_qsort_with_data(pairs, (int)n, sizeof *pairs, compare_pairs, NULL); /* stable */
+            break;
+        }
     g_autofree XattrSet *set = g_malloc(sizeof *set + n * sizeof *set->xattrs);
     set->n = 0;
-    for (size_t i = 0; i < n; i++) { /* by insertion: nearly always few, nearly always sorted */
-        size_t at = set->n;
-        int order = 1;
-        while (at > 0 && (order = strcmp(pairs[i]->name, set->xattrs[at - 1].name)) < 0)
-            at--;
-        if (at > 0 && order == 0) {
-            set->xattrs[at - 1] = *pairs[i];
-            continue;
-        }
-        memmove(set->xattrs + at + 1, set->xattrs + at, (set->n - at) * sizeof *set->xattrs);
-        set->xattrs[at] = *pairs[i];
-        set->n++;
+    for (size_t i = 0; i < n; i++) {
+        bool again = set->n > 0 && strcmp(set->xattrs[set->n - 1].name, pairs[i]->name) == 0;
+        set->xattrs[again ? set->n - 1 : set->n++] = *pairs[i];
     }
     XattrSet *known = g_hash_table_lookup(tree->xattr_sets, set);
     if (!known) {
         known = arena_copy(&tree->arena, set, sizeof *set + set->n * sizeof *set->xattrs);
         g_hash_table_add(tree->xattr_sets, known);
     }
-    inode->n_xattrs = known->n;
+    inode->n_xattrs = (uint32_t)known->n;
     inode->xattrs = known->xattrs;
 }
 
