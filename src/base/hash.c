@@ -7,7 +7,7 @@
 
 #include <openssl/sha.h>
 
-enum { BLOCK = 4096, LEVELS = 8 };
+enum { BLOCK = 4096, LEVELS = 8, HASHES = BLOCK / DIGEST_SIZE };
 
 struct HashSha256 {
     SHA256_CTX context;
@@ -120,6 +120,64 @@ void hash_verity_update(HashVerity *hash, const void *data, size_t size)
         p += n;
         size -= n;
     }
+}
+
+/* By level: the hash of a block with nothing but zeros below it. */
+static const uint8_t *zero_block_hash(int level)
+{
+    static uint8_t hashes[LEVELS + 1][DIGEST_SIZE];
+    static gsize ready;
+    if (g_once_init_enter(&ready)) {
+        uint8_t block[BLOCK] = {0};
+        for (int i = 0; i <= LEVELS; i++) {
+            SHA256(block, BLOCK, hashes[i]);
+            for (int j = 0; j < HASHES; j++)
+                memcpy(block + j * DIGEST_SIZE, hashes[i], DIGEST_SIZE);
+        }
+        g_once_init_leave(&ready, 1);
+    }
+    return hashes[level];
+}
+
+/* Adds n hashes of zero blocks of the level below: one by one to the end of the block, then by whole blocks, which
+ * are zero blocks of this level, then the rest. */
+static void add_zero_blocks(HashVerity *hash, int index, uint64_t n)
+{
+    Level *level = &hash->levels[index];
+    const uint8_t *digest = zero_block_hash(index - 1);
+    while (n > 0 && level->used > 0 && level->used < BLOCK) {
+        add_to_level(hash, index, digest);
+        n--;
+    }
+    if (n > HASHES) {
+        if (level->used == BLOCK)
+            flush_level(hash, index);
+        uint64_t whole = (n - 1) / HASHES; /* the last one may be the root: it is not flushed */
+        level->blocks += whole;
+        add_zero_blocks(hash, index + 1, whole);
+        n -= whole * HASHES;
+    }
+    while (n-- > 0)
+        add_to_level(hash, index, digest);
+}
+
+void hash_verity_update_zeros(HashVerity *hash, uint64_t size)
+{
+    static const uint8_t zeros[BLOCK];
+    Level *level = &hash->levels[0];
+    size_t first = (size_t)MIN(size, (BLOCK - level->used) % BLOCK);
+    hash_verity_update(hash, zeros, first);
+    size -= first;
+    if (size > BLOCK) {
+        if (level->used == BLOCK)
+            flush_level(hash, 0);
+        uint64_t whole = (size - 1) / BLOCK;
+        level->blocks += whole;
+        hash->size += whole * BLOCK;
+        add_zero_blocks(hash, 1, whole);
+        size -= whole * BLOCK;
+    }
+    hash_verity_update(hash, zeros, (size_t)size);
 }
 
 /* The root hash: that of the only block of the first level that has just one. */

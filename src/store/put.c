@@ -49,6 +49,16 @@ bool store_writer_append(StoreWriter *writer, const void *data, size_t size, GEr
     return file_write_all(writer->fd, data, size, error) || error_prefix(error, "the store");
 }
 
+bool store_writer_append_hole(StoreWriter *writer, uint64_t size, GError **error)
+{
+    hash_verity_update_zeros(writer->hash, size);
+    writer->size += size;
+    return (ftruncate(writer->fd, (off_t)writer->size) == 0 &&
+            lseek(writer->fd, 0, SEEK_END) >= 0) ||
+           error_throw_errno(error, "cannot make a sparse object of %" G_GUINT64_FORMAT " bytes",
+                             writer->size);
+}
+
 static void writer_free(StoreWriter *writer)
 {
     sys_fd_closep(&writer->fd);
@@ -151,6 +161,23 @@ bool store_txn_put(StoreTxn *txn, const void *data, size_t size, Digest *out_obj
     return good;
 }
 
+static bool is_zero(const char *data, size_t size)
+{
+    return data[0] == 0 && memcmp(data, data + 1, size - 1) == 0;
+}
+
+/* A hole at the file's position is hashed without being read: an object may be a sparse file of any size. */
+static uint64_t skip_hole(int fd, HashVerity *hash)
+{
+    off_t at = lseek(fd, 0, SEEK_CUR), data = at < 0 ? -1 : lseek(fd, at, SEEK_DATA);
+    if (at >= 0 && data < 0 && errno == ENXIO) /* the rest is one, or nothing */
+        data = lseek(fd, 0, SEEK_END);
+    if (at < 0 || data <= at)
+        return 0;
+    hash_verity_update_zeros(hash, (uint64_t)(data - at));
+    return (uint64_t)(data - at);
+}
+
 bool store_measure(int fd, Digest *out_digest, uint64_t *out_size, GError **error)
 {
     enum { MEASURE_PIECE = 1 << 17 };
@@ -167,6 +194,8 @@ bool store_measure(int fd, Digest *out_digest, uint64_t *out_size, GError **erro
             break;
         hash_verity_update(hash, buffer, (size_t)n);
         total += (uint64_t)n;
+        if (n == MEASURE_PIECE && is_zero(buffer, (size_t)n))
+            total += skip_hole(fd, hash);
     }
     hash_verity_finish(hash, out_digest);
     *out_size = total;

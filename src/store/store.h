@@ -84,6 +84,8 @@ bool store_txn_put_fd(StoreTxn *txn, int fd, Digest *out_object, uint64_t *out_s
 typedef struct StoreWriter StoreWriter;
 StoreWriter *store_writer_new(StoreTxn *txn, GError **error);
 bool store_writer_append(StoreWriter *writer, const void *data, size_t size, GError **error);
+/* As many zero bytes, as a hole: takes no space. */
+bool store_writer_append_hole(StoreWriter *writer, uint64_t size, GError **error);
 /* Frees the writer. */
 bool store_writer_finish(StoreWriter *writer, Digest *out_object, GError **error);
 void store_writer_abort(StoreWriter *writer);

@@ -380,6 +380,43 @@ static void test_holder(Fixture *f, const void *data _unused)
     g_assert_nonnull(strstr(error->message, number));
 }
 
+/* a hole costs neither time nor space, and is measured as the zeros it reads as */
+static void test_holes(Fixture *f, const void *data _unused)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(StoreTxn) txn = store_txn_begin(f->store, NULL, &error);
+    StoreWriter *writer = store_writer_new(txn, &error);
+    Digest object, same;
+    g_assert_true(store_writer_append_hole(writer, 3 << 20, &error));
+    g_assert_true(store_writer_append(writer, "data", 4, &error));
+    g_assert_true(store_writer_append_hole(writer, (uint64_t)64 << 30, &error));
+    g_assert_true(store_writer_finish(writer, &object, &error));
+    g_assert_true(store_txn_done(txn, &error));
+    StoreFsckResult result;
+    g_assert_true(store_fsck(f->store, NULL, &result, &error));
+    g_assert_cmpuint(result.problems, ==, 0);
+    g_assert_cmpuint(result.bytes, ==, (3 << 20) + 4 + ((uint64_t)64 << 30));
+    _autofd int fd = store_open_object(f->store, &object, &error);
+    struct stat st;
+    g_assert_cmpint(fstat(fd, &st), ==, 0);
+    g_assert_cmpuint((uint64_t)st.st_blocks * 512, <, 1 << 20);
+
+    size_t small = (3 << 20) + 4 + 70000;
+    g_autofree char *whole = g_malloc0(small);
+    memcpy(whole + (3 << 20), "data", 4);
+    g_autoptr(StoreTxn) other = store_txn_begin(f->store, NULL, &error);
+    writer = store_writer_new(other, &error);
+    g_assert_true(store_writer_append_hole(writer, 3 << 20, &error));
+    g_assert_true(store_writer_append(writer, "data", 4, &error));
+    g_assert_true(store_writer_append_hole(writer, 70000, &error));
+    g_assert_true(store_writer_finish(writer, &object, &error));
+    g_assert_true(store_txn_put(other, whole, small, &same, &error));
+    g_assert_true(digest_equal(&object, &same));
+    g_assert_true(store_txn_flush(other, &error));
+    g_autoptr(GBytes) read = store_read_object(f->store, &object, small, &error);
+    g_assert_cmpmem(g_bytes_get_data(read, NULL), g_bytes_get_size(read), whole, small);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -396,5 +433,6 @@ int main(int argc, char **argv)
     TEST("failed-flush", test_failed_flush);
     TEST("holder", test_holder);
     TEST("takeover", test_takeover);
+    TEST("holes", test_holes);
     return g_test_run();
 }
