@@ -66,7 +66,7 @@ static void print_text(const Engine *engine, const char *store, const EngineInfo
     print_space("Metadata Space Total", usage->fs_total);
     print_space("Image Space Used", info->image_bytes);
     print_space("Space Shared Between Host And Images", info->shared_bytes);
-    printf(" Verity: %s\n", usage->verity ? "yes" : "no");
+    printf(" Verity: %s\n", usage->secure ? "required" : usage->verity ? "yes" : "no");
     printf("Logging Driver: json-file\nCgroup Version: %s\nKernel Version: %s\n",
            info->cgroup_version, machine->system.release);
     printf("Operating System: %s\nOSType: linux\nArchitecture: %s\nCPUs: %ld\n", machine->os,
@@ -80,15 +80,15 @@ static bool print_json(const Engine *engine, const char *store, const EngineInfo
 {
     const StoreUsage *usage = &info->usage;
     json_t *document = json_pack(
-        "{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "version",
-        ATOMIC_VERSION, "store", store, "containers", (int)info->containers, "running",
+        "{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:b}",
+        "version", ATOMIC_VERSION, "store", store, "containers", (int)info->containers, "running",
         (int)info->running, "created", (int)info->created, "exited", (int)info->exited, "images",
         (int)info->images, "objects", (json_int_t)usage->objects, "data_bytes",
         (json_int_t)(usage->object_bytes - usage->metadata_bytes), "metadata_bytes",
         (json_int_t)usage->metadata_bytes, "total_bytes", (json_int_t)usage->fs_total,
         "available_bytes", (json_int_t)usage->fs_available, "image_bytes",
         (json_int_t)info->image_bytes, "shared_bytes", (json_int_t)info->shared_bytes, "verity",
-        usage->verity);
+        usage->verity, "verity_required", usage->secure);
     json_t *host = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:s}", "cgroup_version",
                              info->cgroup_version, "kernel", machine->system.release, "os",
                              machine->os, "architecture", machine->system.machine, "cpus",

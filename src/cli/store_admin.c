@@ -27,13 +27,27 @@ Tree *cli_store_load(Store *store, const char *name, Digest *out_image, GError *
 
 int cli_store_init(const CliCommand *command, int argc, char **argv, GError **error)
 {
+    gboolean require_verity = false;
+    const GOptionEntry entries[] = {
+        {"require-verity", 0, 0, G_OPTION_ARG_NONE, &require_verity,
+         "The kernel must check every object (fs-verity); fail where it can't", NULL},
+        G_OPTION_ENTRY_NULL,
+    };
     g_auto(CliCommon) common = {0};
-    if (!cli_parse(command, NULL, &common, &argc, &argv, 0, 0, false, error))
+    if (!cli_parse(command, entries, &common, &argc, &argv, 0, 0, false, error))
         return 1;
     g_autofree char *path = cli_store_path(&common);
-    if (!store_init(path, error))
+    const StoreInitOptions options = {.require_verity = require_verity};
+    if (!store_init_with(path, &options, error))
         return 1;
-    if (!common.quiet)
-        fprintf(stderr, "Store: %s\n", path);
+    if (common.quiet)
+        return 0;
+    g_autoptr(Store) store = store_open(path, error);
+    if (!store)
+        return 1;
+    fprintf(stderr, "Store: %s\nfs-verity: %s\n", path,
+            store_is_secure(store)    ? "required"
+            : store_has_verity(store) ? "on for every object, not required"
+                                      : "none here: 'atomic store fsck' checks digests");
     return 0;
 }

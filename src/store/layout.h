@@ -9,7 +9,10 @@ struct Store {
     int references;
     char *path;
     int dirfd, objects_fd;
+    int verity; /* of StoreVerity, atomic */
 };
+
+#define STORE_META "meta.json"
 
 /* "XX/REST" below objects/. */
 typedef struct {
@@ -41,3 +44,19 @@ typedef enum {
 /* Unless it is alive *out_lock is the directory's lock (an fd; closing unlocks). */
 bool store_lock_staging(int staging_fd, const char *name, StagingState *out_state, int *out_lock,
                         GError **error);
+
+/* fs-verity (store/verity.c). */
+typedef enum {
+    STORE_VERITY_TRY,      /* not tried yet, or it works */
+    STORE_VERITY_NONE,     /* the filesystem has none */
+    STORE_VERITY_REQUIRED, /* the store is secure */
+} StoreVerity;
+/* Switches it on for a file that nobody writes to any more, and compares what the kernel measures. Without fs-verity
+ * in the filesystem it does nothing, or fails when the store is secure. `name` may be another file afterwards. */
+bool store_seal(Store *store, int dirfd, const char *name, const Digest *object, GError **error);
+/* In a secure store: that the open object has fs-verity and its name's digest; ERROR_CORRUPT. Else nothing. */
+bool store_check_seal(Store *store, int fd, const Digest *object, GError **error);
+/* Finds out whether the store is secure. ERROR_UNSUPPORTED when it is and can't be here. */
+bool verity_open(Store *store, GError **error);
+/* meta.json with fs-verity, durable: what makes a store secure. ERROR_UNSUPPORTED. */
+bool verity_write_meta(int dirfd, const char *path, const char *text, GError **error);

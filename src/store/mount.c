@@ -75,6 +75,8 @@ static int open_image(Store *store, const Digest *image, bool *out_acl, GError *
                               digest_hex(image).text);
     if (fd < 0)
         return error_throw_errno_fd(error, "cannot open image '%.12s'", digest_hex(image).text);
+    if (!store_check_seal(store, fd, image, error))
+        return -1;
     uint8_t header[COMPOSEFS_HEADER_SIZE];
     if (pread(fd, header, sizeof header, 0) != sizeof header ||
         memcmp(header, composefs_magic, 4) != 0)
@@ -276,8 +278,13 @@ static bool add_layer(int context, const char *key, int fd)
     return sys_fsconfig(context, FSCONFIG_SET_STRING, key, path, 0) == 0;
 }
 
-static bool configure(int context, int erofs, int objects, const Writable *writable,
-                      bool is_volatile)
+typedef struct {
+    int erofs, objects;
+    bool is_volatile; /* of the upper */
+    bool verity; /* an object without fs-verity or with another digest than the image's is EIO */
+} Layers;
+
+static bool configure(int context, const Layers *layers, const Writable *writable)
 {
     if (sys_fsconfig(context, FSCONFIG_SET_STRING, "source", "composefs", 0) < 0)
         return false;
@@ -285,18 +292,20 @@ static bool configure(int context, int erofs, int objects, const Writable *writa
         (sys_fsconfig(context, FSCONFIG_SET_STRING, "metacopy", "on", 0) < 0 ||
          sys_fsconfig(context, FSCONFIG_SET_STRING, "redirect_dir", "on", 0) < 0))
         return false;
-    if (!add_layer(context, "lowerdir+", erofs) || !add_layer(context, "datadir+", objects))
+    if (!add_layer(context, "lowerdir+", layers->erofs) ||
+        !add_layer(context, "datadir+", layers->objects))
+        return false;
+    if (layers->verity && sys_fsconfig(context, FSCONFIG_SET_STRING, "verity", "require", 0) < 0)
         return false;
     if (writable->upper >= 0 && (!add_layer(context, "upperdir", writable->upper) ||
                                  !add_layer(context, "workdir", writable->work)))
         return false;
-    if (is_volatile && sys_fsconfig(context, FSCONFIG_SET_FLAG, "volatile", NULL, 0) < 0)
+    if (layers->is_volatile && sys_fsconfig(context, FSCONFIG_SET_FLAG, "volatile", NULL, 0) < 0)
         return false;
     return sys_fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0;
 }
 
-static int mount_overlay(int erofs, int objects, const Writable *writable, bool is_volatile,
-                         GError **error)
+static int mount_overlay(const Layers *layers, const Writable *writable, GError **error)
 {
     _autofd int context = sys_fsopen("overlay");
     if (context < 0 && errno == ENODEV)
@@ -305,7 +314,7 @@ static int mount_overlay(int erofs, int objects, const Writable *writable, bool 
             "cannot mount an image: this kernel has no overlayfs\nhint: modprobe overlay");
     if (context < 0)
         return error_throw_errno_fd(error, "cannot mount an overlay");
-    if (!configure(context, erofs, objects, writable, is_volatile)) {
+    if (!configure(context, layers, writable)) {
         throw_mount(error, context, "an overlay over an image");
         return -1;
     }
@@ -339,6 +348,10 @@ int store_mount_image(Store *store, const Digest *image, const StoreMountOptions
     bool mapped = options->userns_fd >= 0 && options->writable_fd >= 0;
     if (mapped && !become(options->map_uid, options->map_gid, &old, error))
         return -1;
-    return mount_overlay(erofs, objects, &writable, options->volatile_upper && writable.upper >= 0,
-                         error);
+    /* verity=require: Linux 6.6 */
+    const Layers layers = {.erofs = erofs,
+                           .objects = objects,
+                           .is_volatile = options->volatile_upper && writable.upper >= 0,
+                           .verity = store_is_secure(store)};
+    return mount_overlay(&layers, &writable, error);
 }

@@ -33,11 +33,11 @@ bool store_has(Store *store, const Digest *object)
 
 int store_open_object(Store *store, const Digest *object, GError **error)
 {
-    int fd = openat(store->objects_fd, store_object_path(object).text,
-                    O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    _autofd int fd = openat(store->objects_fd, store_object_path(object).text,
+                            O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return error_throw_errno_fd(error, "cannot open object '%.12s'", digest_hex(object).text);
-    return fd;
+    return store_check_seal(store, fd, object, error) ? fd_steal(&fd) : -1;
 }
 
 GBytes *store_read_object(Store *store, const Digest *object, size_t limit, GError **error)

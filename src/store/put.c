@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Bytes into the staging directory of a transaction: whole, from an fd, or piece by piece. */
+/* Bytes into the staging directory of a transaction: whole, from an fd, or piece by piece. Each file is closed, then
+ * sealed (store/verity.c), then counts as staged. */
 #include "base/hash.h"
 #include "store/txn.h"
 
@@ -79,9 +80,11 @@ bool store_writer_finish(StoreWriter *writer, Digest *out_object, GError **error
     StoreTxn *txn = writer->txn;
     Digest digest;
     hash_verity_finish(writer->hash, &digest);
+    sys_fd_closep(&writer->fd);
+    bool good = store_txn_has(txn, &digest) ||
+                store_seal(txn->store, txn->dirfd, writer->name, &digest, error);
     g_mutex_lock(&txn->mutex);
-    bool good = true;
-    if (txn_present(txn, &digest)) {
+    if (!good || txn_present(txn, &digest)) {
         unlinkat(txn->dirfd, writer->name, 0);
     } else if (!txn_open_batch(txn, error)) {
         good = false;
@@ -146,6 +149,11 @@ bool store_txn_put(StoreTxn *txn, const void *data, size_t size, Digest *out_obj
         return error_prefix(error, "the store '%s'", txn->store->path);
     }
     start_writing(fd, size);
+    sys_fd_closep(&fd);
+    if (!store_seal(txn->store, txn->dirfd, name, &digest, error)) {
+        unlinkat(txn->dirfd, name, 0);
+        return false;
+    }
     g_mutex_lock(&txn->mutex);
     if (txn_present(txn, &digest)) { /* another thread was first */
         if (temporary)

@@ -76,7 +76,7 @@ static bool read_meta(int dirfd, const char *path, GError **error)
 {
     g_autoptr(GError) failed = NULL;
     size_t size;
-    g_autofree char *text = file_read_at(dirfd, "meta.json", 1 << 16, &size, &failed);
+    g_autofree char *text = file_read_at(dirfd, STORE_META, 1 << 16, &size, &failed);
     if (text)
         return check_meta(text, size, path, error);
     if (error_is(failed, ERROR_NOT_FOUND))
@@ -90,7 +90,35 @@ static bool read_meta(int dirfd, const char *path, GError **error)
 
 /* --- open and init -------------------------------------------------------------------------------------- */
 
+/* Last: what has a meta.json is a store. */
+static bool write_meta(int dirfd, const char *path, const StoreInitOptions *options, GError **error)
+{
+    if (options->require_verity)
+        return verity_write_meta(dirfd, path, meta_json, error);
+    return file_replace_at(dirfd, STORE_META, meta_json, sizeof meta_json - 1, 0644,
+                           FILE_REPLACE_DURABLE, error);
+}
+
+/* What a store was made as it stays. */
+static bool check_same(const char *path, const StoreInitOptions *options, GError **error)
+{
+    g_autoptr(Store) store = store_open(path, error);
+    if (!store)
+        return false;
+    return !options->require_verity || store_is_secure(store) ||
+           error_throw(error, ERROR_INVALID,
+                       "the store '%s' was made without fs-verity, which can't be required "
+                       "afterwards\nhint: make another one with 'atomic store init "
+                       "--require-verity --store DIR'",
+                       path);
+}
+
 bool store_init(const char *path, GError **error)
+{
+    return store_init_with(path, &(const StoreInitOptions){0}, error);
+}
+
+bool store_init_with(const char *path, const StoreInitOptions *options, GError **error)
 {
     static const char *const dirs[] = {"objects", "images",       "images/refs",
                                        "streams", "streams/refs", STORE_STAGING};
@@ -106,7 +134,7 @@ bool store_init(const char *path, GError **error)
     if (dirfd < 0)
         return false;
     bool exists;
-    if (!file_exists_at(dirfd, "meta.json", &exists, error))
+    if (!file_exists_at(dirfd, STORE_META, &exists, error))
         return false;
     if (exists && !read_meta(dirfd, path, error))
         return false;
@@ -116,9 +144,7 @@ bool store_init(const char *path, GError **error)
     _autofd int lock = openat(dirfd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (lock < 0)
         return error_throw_errno(error, "cannot create '%s/lock'", path);
-    /* last: what has a meta.json is a store */
-    return exists || file_replace_at(dirfd, "meta.json", meta_json, sizeof meta_json - 1, 0644,
-                                     FILE_REPLACE_DURABLE, error);
+    return exists ? check_same(path, options, error) : write_meta(dirfd, path, options, error);
 }
 
 Store *store_open(const char *path, GError **error)
@@ -134,7 +160,7 @@ Store *store_open(const char *path, GError **error)
     if (store->dirfd < 0)
         return error_throw_errno_null(error, "cannot open store '%s'%s", path,
                                       errno == EACCES ? " of another user" : "");
-    if (!read_meta(store->dirfd, path, error))
+    if (!read_meta(store->dirfd, path, error) || !verity_open(store, error))
         return NULL;
     store->objects_fd = file_open_dir_at(store->dirfd, "objects", error);
     return store->objects_fd < 0 ? NULL : g_steal_pointer(&store);

@@ -32,6 +32,12 @@ typedef struct Store Store;
 char *store_default_path(const char *option);
 /* Makes an empty store (mode 0700); one that is there already is fine. */
 bool store_init(const char *path, GError **error);
+typedef struct {
+    /* Secure: meta.json and every object have fs-verity, and a mount requires it. ERROR_UNSUPPORTED where the
+     * filesystem has none, ERROR_INVALID for a store that was made without. */
+    bool require_verity;
+} StoreInitOptions;
+bool store_init_with(const char *path, const StoreInitOptions *options, GError **error);
 /* ERROR_NOT_FOUND with a hint when there is no store. */
 Store *store_open(const char *path, GError **error);
 Store *store_ref(Store *store);
@@ -39,6 +45,10 @@ void store_unref(Store *store);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Store, store_unref)
 const char *store_path(const Store *store);
 int store_dirfd(const Store *store); /* borrowed */
+/* Made with require_verity: what has no fs-verity, or another digest, is not opened and not mounted. */
+bool store_is_secure(const Store *store);
+/* Whether the filesystem has fs-verity: objects written from now on get it. */
+bool store_has_verity(const Store *store);
 
 /* --- objects -------------------------------------------------------------------------------------------- */
 
@@ -249,6 +259,6 @@ typedef struct {
     uint64_t objects, object_bytes; /* everything in objects/ */
     uint64_t metadata_bytes;        /* images and streams among them */
     uint64_t fs_total, fs_available;
-    bool verity; /* the filesystem has fs-verity */
+    bool verity, secure; /* store_has_verity, store_is_secure */
 } StoreUsage;
 bool store_usage(Store *store, StoreUsage *out_usage, GError **error);

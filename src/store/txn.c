@@ -104,7 +104,8 @@ static bool adopt_file(StoreTxn *txn, const char *name, GError **error)
     _autofd int fd = openat(txn->dirfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     uint64_t size;
     if (digest_parse(name, &expected) && store_measure(fd, &measured, &size, NULL) &&
-        digest_equal(&expected, &measured)) {
+        digest_equal(&expected, &measured) &&
+        store_seal(txn->store, txn->dirfd, name, &expected, NULL)) {
         txn->staged_bytes += size;
         digest_set_add(txn->staged, &expected);
         return true;

@@ -3,11 +3,7 @@
 
 #include "base/digest_set.h"
 
-#include <errno.h>
-#include <linux/fsverity.h>
-#include <sys/ioctl.h>
 #include <sys/statvfs.h>
-#include <unistd.h>
 
 typedef struct {
     GHashTable *metadata; /* Digest of what images/ and streams/ link to */
@@ -23,15 +19,6 @@ static bool count_object(const Digest *object, const char *path _unused, const s
     if (object && g_hash_table_contains(count->metadata, object))
         count->usage->metadata_bytes += (uint64_t)st->st_size;
     return true;
-}
-
-/* The filesystem answers "no data" for a file without verity, and "not supported" when it has none. */
-static bool has_verity(Store *store)
-{
-    _Alignas(struct fsverity_digest) uint8_t measured[sizeof(struct fsverity_digest) + 64] = {0};
-    ((struct fsverity_digest *)measured)->digest_size = 64;
-    _autofd int fd = openat(store->dirfd, "meta.json", O_RDONLY | O_CLOEXEC);
-    return fd >= 0 && (ioctl(fd, FS_IOC_MEASURE_VERITY, measured) == 0 || errno == ENODATA);
 }
 
 static bool add_links(Store *store, StoreKind kind, GHashTable *metadata, GError **error)
@@ -61,7 +48,8 @@ bool store_usage(Store *store, StoreUsage *out_usage, GError **error)
         return false;
     usage.fs_total = (uint64_t)fs.f_blocks * fs.f_frsize;
     usage.fs_available = (uint64_t)fs.f_bavail * fs.f_frsize;
-    usage.verity = has_verity(store);
+    usage.verity = store_has_verity(store);
+    usage.secure = store_is_secure(store);
     *out_usage = usage;
     return true;
 }
