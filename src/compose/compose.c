@@ -15,6 +15,7 @@
 #include "base/cancel.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/sys/process.h"
 #include "compose/rootfs.h"
 #include "ostree/ostree.h"
 
@@ -230,7 +231,7 @@ static void *import_worker(void *data)
 static bool import_all(Compose *compose, GPtrArray *imports, GError **error)
 {
     ImportQueue queue = {.txn = compose->txn, .imports = imports};
-    unsigned count = MIN(g_get_num_processors(), imports->len);
+    unsigned count = sys_threads(imports->len);
     g_autofree GThread **threads = g_new0(GThread *, count + 1);
     for (unsigned i = 0; i < count; i++)
         threads[i] = g_thread_new("import", import_worker, &queue);

@@ -9,6 +9,7 @@
 
 #include "base/cancel.h"
 #include "base/hash.h"
+#include "base/sys/process.h"
 #include "base/sort.h"
 #include "ostree/commit_data.h"
 #include "ostree/object.h"
@@ -125,10 +126,8 @@ static void run_job(void *data, void *user)
 
 static bool hash_files(Commit *commit, GError **error)
 {
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
     /* exclusive: its threads are gone when it is freed, so that who called may clone */
-    GThreadPool *pool =
-        g_thread_pool_new(run_job, commit, (int)CLAMP(processors, 1, 16), TRUE, error);
+    GThreadPool *pool = g_thread_pool_new(run_job, commit, (int)sys_threads(16), TRUE, error);
     if (!pool)
         return false;
     GHashTableIter iter;

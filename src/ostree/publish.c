@@ -9,6 +9,7 @@
 
 #include "base/cancel.h"
 #include "base/file.h"
+#include "base/sys/process.h"
 #include "ostree/commit_data.h"
 #include "ostree/filez.h"
 #include "ostree/object.h"
@@ -290,8 +291,7 @@ static void run_job(void *data, void *user)
 
 static bool write_objects(Publish *p, GPtrArray *jobs, GError **error)
 {
-    GThreadPool *pool = g_thread_pool_new(
-        run_job, p, (int)CLAMP(sysconf(_SC_NPROCESSORS_ONLN), 1, 16), TRUE, error);
+    GThreadPool *pool = g_thread_pool_new(run_job, p, (int)sys_threads(16), TRUE, error);
     if (!pool)
         return false;
     for (unsigned i = 0; i < jobs->len; i++)

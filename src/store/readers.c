@@ -3,6 +3,8 @@
  * until it is read, and at most MAX_OPEN are open at a time. */
 #include "store/readers.h"
 
+#include "base/sys/process.h"
+
 #include <unistd.h>
 
 enum { MAX_THREADS = 4, MAX_OPEN = 128 };
@@ -86,7 +88,7 @@ static bool check(const Readers *readers, GError **error)
 
 static void start_threads(Readers *readers)
 {
-    readers->n_threads = MIN(g_get_num_processors(), MAX_THREADS);
+    readers->n_threads = sys_threads(MAX_THREADS);
     for (unsigned i = 0; i < readers->n_threads; i++)
         readers->threads[i] = g_thread_new("reader", reader_main, readers);
 }

@@ -191,6 +191,19 @@ static void test_process(void)
     g_assert_cmpuint(strlen(sys_boot_id()), ==, 36);
 }
 
+static void test_threads(void)
+{
+    g_unsetenv("ATOMIC_THREADS");
+    g_assert_cmpuint(sys_threads(1), ==, 1);
+    g_assert_cmpuint(sys_threads(1000), ==, g_get_num_processors());
+    g_setenv("ATOMIC_THREADS", "4", true);
+    g_assert_cmpuint(sys_threads(16), ==, 4);
+    g_assert_cmpuint(sys_threads(3), ==, 3);
+    g_setenv("ATOMIC_THREADS", "none", true);
+    g_assert_cmpuint(sys_threads(16), ==, 1);
+    g_unsetenv("ATOMIC_THREADS");
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -203,5 +216,6 @@ int main(int argc, char **argv)
     g_test_add_func("/file/list", test_list);
     g_test_add_func("/sort/keys", test_sort_keys);
     g_test_add_func("/process", test_process);
+    g_test_add_func("/process/threads", test_threads);
     return g_test_run();
 }

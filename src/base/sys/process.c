@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 const char *sys_boot_id(void)
 {
@@ -34,4 +35,11 @@ uint64_t sys_process_start(pid_t pid, char *out_state)
         field = field ? field + 1 : NULL;
     }
     return field ? strtoull(field, NULL, 10) : 0;
+}
+
+unsigned sys_threads(unsigned limit)
+{
+    const char *wanted = getenv("ATOMIC_THREADS");
+    long n = wanted && *wanted ? strtol(wanted, NULL, 10) : sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : n < (long)limit ? (unsigned)n : limit;
 }

@@ -12,3 +12,7 @@ const char *sys_boot_id(void);
 /* In clock ticks since the boot; 0 when there is no such process. *out_state (may be NULL): its letter in /proc, 'Z'
  * for one that has ended and is not reaped yet. */
 uint64_t sys_process_start(pid_t pid, char *out_state);
+
+/* How many threads share a piece of work: one per processor, at most `limit`. $ATOMIC_THREADS says otherwise: 1 makes what
+ * a run writes, and in which order, the same each time. */
+unsigned sys_threads(unsigned limit);
