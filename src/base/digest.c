@@ -13,24 +13,21 @@ DigestHex digest_hex(const Digest *digest)
     return hex;
 }
 
-static int nibble(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return -1;
-}
+/* A hex digit's value and 16; 0 for all else. A table, because a store is listed by parsing 10^6 names. */
+static const uint8_t nibbles[256] = {
+    ['0'] = 16, ['1'] = 17, ['2'] = 18, ['3'] = 19, ['4'] = 20, ['5'] = 21, ['6'] = 22, ['7'] = 23,
+    ['8'] = 24, ['9'] = 25, ['a'] = 26, ['b'] = 27, ['c'] = 28, ['d'] = 29, ['e'] = 30, ['f'] = 31,
+};
 
 bool digest_parse(const char *text, Digest *out_digest)
 {
     Digest parsed;
     for (int i = 0; i < DIGEST_SIZE; i++) {
-        int high = nibble(text[2 * i]);
-        int low = high < 0 ? -1 : nibble(text[2 * i + 1]);
-        if (low < 0)
+        unsigned high = nibbles[(uint8_t)text[2 * i]];
+        unsigned low = high ? nibbles[(uint8_t)text[2 * i + 1]] : 0;
+        if (!low)
             return false;
-        parsed.bytes[i] = (uint8_t)(high << 4 | low);
+        parsed.bytes[i] = (uint8_t)(high << 4 | (low & 15));
     }
     if (text[DIGEST_HEX_SIZE - 1] != '\0')
         return false;

@@ -6,34 +6,97 @@
 #include "cli/document.h"
 #include "cli/human.h"
 
+/* "90s", "30m", "1h30m", "2d", "1w" */
+static bool parse_duration(const char *text, uint64_t *out_seconds, GError **error)
+{
+    static const struct {
+        char name;
+        uint64_t seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 604800}};
+    uint64_t total = 0;
+    const char *at = text;
+    do {
+        char *end = NULL;
+        uint64_t n = g_ascii_isdigit(*at) ? g_ascii_strtoull(at, &end, 10) : 0, unit = 0;
+        for (size_t i = 0; end && i < ARRAY_SIZE(units); i++)
+            if (*end == units[i].name)
+                unit = units[i].seconds;
+        if (unit == 0 || n > (UINT32_MAX - total) / unit)
+            return error_throw(error, ERROR_USAGE,
+                               "'%s' is not a time span\nhint: 30m, 12h, 2d, 1h30m", text);
+        total += n * unit;
+        at = end + 1;
+    } while (*at);
+    *out_seconds = total;
+    return true;
+}
+
+static void list_removed(const char *path, uint64_t bytes, void *data)
+{
+    json_t *items = data;
+    if (items)
+        json_array_append_new(items,
+                              json_pack("{s:s, s:I}", "path", path, "bytes", (json_int_t)bytes));
+    else
+        printf("%s\t%" G_GUINT64_FORMAT "\n", path, bytes);
+}
+
+static bool print_json(const StoreGcResult *result, bool dry_run, json_t *items, GError **error)
+{
+    json_t *document =
+        json_pack("{s:b, s:I, s:I, s:I, s:I, s:I}", "dry_run", dry_run, "objects",
+                  (json_int_t)result->objects, "bytes", (json_int_t)result->bytes, "links",
+                  (json_int_t)result->links, "leftovers", (json_int_t)result->leftovers,
+                  "kept_objects", (json_int_t)result->kept_objects);
+    if (dry_run)
+        json_object_set(document, "removed", items);
+    return cli_print_document("atomic.store.gc/2", document, error);
+}
+
+static void print_result(const StoreGcResult *result, bool dry_run, bool quiet)
+{
+    g_autofree char *freed = human_bytes(result->bytes);
+    printf("%s objects: %s\n", dry_run ? "Would free" : "Freed", freed);
+    if (!quiet)
+        fprintf(stderr,
+                "%" G_GUINT64_FORMAT " objects, %" G_GUINT64_FORMAT " links, %" G_GUINT64_FORMAT
+                " leftovers %s; %" G_GUINT64_FORMAT " objects kept\n",
+                result->objects, result->links, result->leftovers,
+                dry_run ? "to be removed" : "removed", result->kept_objects);
+}
+
+static bool collect(const CliCommon *common, StoreGcOptions *options, GError **error)
+{
+    g_autoptr(Store) store = cli_store_open(common, error);
+    json_t *items = common->json ? json_array() : NULL;
+    StoreGcResult result;
+    options->data = items;
+    options->removed = options->dry_run && !common->quiet ? list_removed : NULL;
+    bool good = store && store_gc(store, options, &result, error);
+    if (good && common->json)
+        good = print_json(&result, options->dry_run, items, error);
+    else if (good)
+        print_result(&result, options->dry_run, common->quiet);
+    json_decref(items);
+    return good;
+}
+
 int cli_store_gc(const CliCommand *command, int argc, char **argv, GError **error)
 {
     gboolean dry_run = false;
+    g_autofree char *keep_younger = NULL;
     const GOptionEntry entries[] = {
-        {"dry-run", 'n', 0, G_OPTION_ARG_NONE, &dry_run, "Only say what would be removed", NULL},
+        {"dry-run", 'n', 0, G_OPTION_ARG_NONE, &dry_run, "Only list what would be removed", NULL},
+        {"keep-younger", 0, 0, G_OPTION_ARG_STRING, &keep_younger,
+         "Keep what came into the store since then (30m, 12h, 2d)", "SPAN"},
         G_OPTION_ENTRY_NULL,
     };
     g_auto(CliCommon) common = {0};
     if (!cli_parse(command, entries, &common, &argc, &argv, 0, 0, false, error))
         return 1;
-    cancel_install();
-    g_autoptr(Store) store = cli_store_open(&common, error);
-    const StoreGcOptions options = {.dry_run = dry_run};
-    StoreGcResult result;
-    if (!store || !store_gc(store, &options, &result, error))
+    StoreGcOptions options = {.dry_run = dry_run};
+    if (keep_younger && !parse_duration(keep_younger, &options.keep_younger, error))
         return 1;
-    if (common.json) {
-        json_t *document =
-            json_pack("{s:b, s:I, s:I, s:I, s:I}", "dry_run", dry_run, "objects",
-                      (json_int_t)result.objects, "bytes", (json_int_t)result.bytes, "kept_objects",
-                      (json_int_t)result.kept_objects, "kept_bytes", (json_int_t)result.kept_bytes);
-        return cli_print_document("atomic.store.gc/1", document, error) ? 0 : 1;
-    }
-    g_autofree char *freed = human_bytes(result.bytes);
-    g_autofree char *kept = human_bytes(result.kept_bytes);
-    printf("%s objects: %s\n", dry_run ? "Would free" : "Freed", freed);
-    if (!common.quiet)
-        fprintf(stderr, "%" G_GUINT64_FORMAT " removed, %" G_GUINT64_FORMAT " kept (%s)\n",
-                result.objects, result.kept_objects, kept);
-    return 0;
+    cancel_install();
+    return collect(&common, &options, error) ? 0 : 1;
 }

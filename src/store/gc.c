@@ -1,283 +1,360 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* How it works: mark from the refs and from what living writers count on; then, with the store's lock held
- * exclusively, look once more at the roots (what is known already costs nothing) and remove a slice of what is
- * not marked; let the lock go between slices. Links that name the dead go before the objects do, so that a kill in
- * between leaves no name without its bytes.
+/* How it works: mark what the roots reach (mark.c), list what is not marked, and remove that in slices. The first
+ * marking and the listing need no lock: they only find candidates. Each slice holds the store's lock exclusively, so no
+ * batch, link or ref is being written; it marks the roots again when the lock's generation says that anybody had it
+ * shared since the last look (most slices: nobody), and only then removes, at most 256 names or for 5 ms.
  *
- * Nothing is removed when a root can't be read, for whatever reason: what it needs would be lost with it.
+ * Why nothing is lost:
+ *   - A writer finds an object present, or puts one, holding the lock shared; before it lets go the object is in its
+ *     directory's `roots`, or the batch failed. So a slice that comes later sees it, one that came earlier has
+ *     removed it before the writer looked.
+ *   - store_set_ref() looks for the image's or stream's link holding the lock shared. All dead links go before the
+ *     first object does. So the link is still there only when no object behind it is gone, and from then on the ref
+ *     (which changed the generation) keeps them.
+ *   - A container's start takes no lock: its ref was set before, and a ref that was there when a slice marked covers
+ *     whatever that slice removes. A ref removed meanwhile is noticed by the next collection: what is marked stays so.
+ *   - A writer that dies leaves `roots` that count while its staging can be resumed; a collection that dies leaves fewer
+ *     dead things: links first, then (their removal synced, for a power cut may keep the later of two changes only)
+ *     objects, so no name is left without its bytes.
+ *   - When a root can't be read nothing more is removed: what it needs would be lost with it.
  *
- * What is marked stays marked: a ref removed meanwhile is noticed by the next collection.
+ * composefs-rs holds a shared flock of the store's directory as long as it has it open, and takes it exclusively to
+ * collect. So do we while we remove.
  */
 #include "base/cancel.h"
-#include "base/digest_set.h"
+#include "store/mark.h"
 #include "store/scan.h"
 
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
+enum { SLICE_NAMES = 256, SLICE_US = 5000, PAUSE_US = 1000 };
+
+typedef enum {
+    ITEM_LINK,
+    ITEM_LEFTOVER, /* a name that is never one of ours for long */
+    ITEM_OBJECT,
+} ItemKind;
+
+typedef struct {
+    ItemKind kind;
+    Digest object; /* what the link leads to */
+    uint64_t size;
+    char *path; /* below the store; NULL: that of the object */
+} Item;
+
 typedef struct {
     Store *store;
-    GHashTable *live;      /* Digest */
-    GHashTable *expanded;  /* Digest of streams and images whose contents are marked */
-    GHashTable *is_stream; /* Digest of objects that streams/ links to */
-    GHashTable *is_image;
-    GArray *dead; /* Digest: candidates */
-    GArray *dead_sizes;
+    const StoreGcOptions *options;
+    Mark mark;
+    GArray *items; /* in the order in which they go */
+    guint at;
+    StoreGeneration generation; /* when the roots were marked last */
+    bool marked;                /* under the lock */
     StoreGcResult result;
-    bool dry_run;
 } Gc;
 
-enum { SLICE_OBJECTS = 256, SLICE_US = 5000, IMAGE_LIMIT = 1 << 30 };
+static void item_clear(void *item)
+{
+    g_free(((Item *)item)->path);
+}
 
-/* --- mark ----------------------------------------------------------------------------------------------- */
+static void say_removed(Gc *gc, const char *path, uint64_t bytes)
+{
+    gc->result.bytes += bytes;
+    if (gc->options->removed)
+        gc->options->removed(path, bytes, gc->options->data);
+}
 
-static bool mark_object(Gc *gc, const Digest *object, GError **error);
+/* --- what is dead --------------------------------------------------------------------------------------- */
 
-static bool mark_tree_node(TreeNode *node, void *data, GError **error _unused)
+static void add_item(Gc *gc, ItemKind kind, const Digest *object, uint64_t size, const char *path)
+{
+    Item item = {.kind = kind, .size = size, .path = g_strdup(path)};
+    if (object)
+        item.object = *object;
+    g_array_append_val(gc->items, item);
+}
+
+static int compare_objects(const void *a, const void *b)
+{
+    return digest_compare(&((const Item *)a)->object, &((const Item *)b)->object);
+}
+
+/* Temporary names of ours and of composefs-rs. */
+static bool is_temporary(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    return g_str_has_prefix(name, ".tmp-") || g_str_has_prefix(name, ".symlink-");
+}
+
+static bool add_leftover(Gc *gc, const char *path, GError **error)
+{
+    struct stat st;
+    if (fstatat(gc->store->dirfd, path, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        add_item(gc, ITEM_LEFTOVER, NULL, S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0, path);
+    else if (errno != ENOENT)
+        return error_throw_errno(error, "cannot look at '%s'", path);
+    return true;
+}
+
+static bool collect_object(const Digest *object, const char *path, ino_t inode _unused, void *data,
+                           GError **error)
 {
     Gc *gc = data;
-    if (node->inode->has_object)
-        digest_set_add(gc->live, &node->inode->object);
-    return true;
-}
-
-static bool mark_image(Gc *gc, const Digest *image, GError **error)
-{
-    g_autoptr(GBytes) bytes = store_read_object(gc->store, image, IMAGE_LIMIT, error);
-    g_autoptr(Tree) tree = bytes ? tree_read_image(bytes, error) : NULL;
-    return tree && tree_walk(tree, mark_tree_node, gc, error);
-}
-
-static bool mark_stream(Gc *gc, const Digest *object, GError **error)
-{
-    g_autoptr(StoreStream) stream = store_stream_open(gc->store, object, error);
-    if (!stream)
+    struct stat st;
+    if (!cancel_check(error))
         return false;
-    for (size_t i = 0; i < store_stream_n_objects(stream); i++)
-        digest_set_add(gc->live, store_stream_object(stream, i));
-    for (size_t i = 0; i < store_stream_n_refs(stream); i++)
-        if (!mark_object(gc, store_stream_nth_ref(stream, i), error))
-            return false;
-    return true;
-}
-
-/* With what it contains, when it is known as a stream or image. An object that is not there marks nothing; one that
- * can't be read stops the collection, since nobody knows what it needs. */
-static bool mark_object(Gc *gc, const Digest *object, GError **error)
-{
-    digest_set_add(gc->live, object);
-    bool stream = g_hash_table_contains(gc->is_stream, object);
-    bool image = g_hash_table_contains(gc->is_image, object);
-    if ((!stream && !image) || g_hash_table_contains(gc->expanded, object))
+    if (!object)
+        return !is_temporary(path) || add_leftover(gc, path, error);
+    if (mark_is_live(&gc->mark, object)) {
+        gc->result.kept_objects++;
         return true;
-    if (faccessat(gc->store->objects_fd, store_object_path(object).text, F_OK, 0) < 0)
-        return errno == ENOENT ||
-               error_throw_errno(error, "cannot look at object '%.12s'", digest_hex(object).text);
-    digest_set_add(gc->expanded, object);
-    if ((stream && !mark_stream(gc, object, error)) || (image && !mark_image(gc, object, error)))
+    }
+    if (fstatat(gc->store->dirfd, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT || error_throw_errno(error, "cannot look at '%s'", path);
+    if (mark_is_young(&gc->mark, &st))
+        gc->result.kept_objects++;
+    else
+        add_item(gc, ITEM_OBJECT, object, (uint64_t)st.st_size, NULL);
+    return true;
+}
+
+static bool collect_links(Gc *gc, StoreKind kind, GError **error)
+{
+    const char *dir = store_kind_dir(kind);
+    g_autoptr(GPtrArray) names = scan_names(gc->store, dir, true, error);
+    for (guint i = 0; names && i < names->len; i++) {
+        const char *name = names->pdata[i];
+        const Digest *object = g_hash_table_lookup(gc->mark.links[kind], name);
+        g_autofree char *path = g_strconcat(dir, "/", name, NULL);
+        if (object && !mark_is_live(&gc->mark, object))
+            add_item(gc, ITEM_LINK, object, 0, path);
+        else if (is_temporary(path) && !add_leftover(gc, path, error))
+            return false;
+    }
+    return names != NULL;
+}
+
+/* Temporary names, and directories that a removed ref left empty, the inner ones first. */
+static bool collect_ref_dir(Gc *gc, const char *path, bool *out_empty, GError **error)
+{
+    bool empty = true;
+    g_autoptr(GPtrArray) names = scan_names(gc->store, path, true, error);
+    for (guint i = 0; names && i < names->len; i++) {
+        g_autofree char *below = g_strconcat(path, "/", (const char *)names->pdata[i], NULL);
+        struct stat st;
+        bool gone = false;
+        if (fstatat(gc->store->dirfd, below, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+            if (errno != ENOENT)
+                return error_throw_errno(error, "cannot look at '%s'", below);
+            continue;
+        }
+        if (S_ISDIR(st.st_mode) && !collect_ref_dir(gc, below, &gone, error))
+            return false;
+        if (gone || (!S_ISDIR(st.st_mode) && is_temporary(below)))
+            add_item(gc, ITEM_LEFTOVER, NULL, 0, below);
+        else
+            empty = false;
+    }
+    *out_empty = empty;
+    return names != NULL;
+}
+
+static bool collect_leftovers(Gc *gc, GError **error)
+{
+    static const char *const dirs[] = {"images/refs", "streams/refs"};
+    bool empty;
+    for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
+        if (!collect_ref_dir(gc, dirs[i], &empty, error))
+            return false;
+    g_autoptr(GPtrArray) names = scan_names(gc->store, ".", true, error);
+    for (guint i = 0; names && i < names->len; i++)
+        if (g_str_has_prefix(names->pdata[i], ".symlink-") &&
+            !add_leftover(gc, names->pdata[i], error))
+            return false;
+    return names != NULL;
+}
+
+static bool collect(Gc *gc, GError **error)
+{
+    if (!collect_links(gc, STORE_IMAGES, error) || !collect_links(gc, STORE_STREAMS, error) ||
+        !collect_leftovers(gc, error))
+        return false;
+    guint objects = gc->items->len;
+    if (!scan_object_names(gc->store, collect_object, gc, error))
+        return false;
+    if (gc->items->len > objects)
+        qsort(&g_array_index(gc->items, Item, objects), gc->items->len - objects, sizeof(Item),
+              compare_objects);
+    return true;
+}
+
+/* --- writers that died ---------------------------------------------------------------------------------- */
+
+/* Needs no lock of the store: the directory's own one is held. */
+static bool sweep_writer(int staging, const char *name, StagingState state, void *data,
+                         GError **error)
+{
+    Gc *gc = data;
+    if (state != STAGING_DEAD)
+        return cancel_check(error);
+    g_autoptr(GPtrArray) files = file_list_at(staging, name, error);
+    uint64_t bytes = 0;
+    for (guint i = 0; files && i < files->len; i++) {
+        g_autofree char *path = g_strconcat(name, "/", (const char *)files->pdata[i], NULL);
+        struct stat st;
+        if (fstatat(staging, path, &st, AT_SYMLINK_NOFOLLOW) == 0)
+            bytes += (uint64_t)st.st_size;
+    }
+    if (!files || (!gc->options->dry_run && !file_remove_all_at(staging, name, error)))
         return error_prefix(error, "cannot collect garbage");
+    g_autofree char *path = g_strconcat(STORE_STAGING "/", name, NULL);
+    gc->result.leftovers++;
+    say_removed(gc, path, bytes);
     return true;
-}
-
-static bool mark_refs(Gc *gc, StoreKind kind, GHashTable *is_kind, GError **error)
-{
-    g_autoptr(GHashTable) links = scan_links(gc->store, kind, error);
-    g_autoptr(GHashTable) refs = links ? store_list_refs(gc->store, kind, "", error) : NULL;
-    if (!refs)
-        return false;
-    GHashTableIter iter;
-    gpointer name, target;
-    g_hash_table_iter_init(&iter, links);
-    while (g_hash_table_iter_next(&iter, &name, &target))
-        digest_set_add(is_kind, target);
-    g_hash_table_iter_init(&iter, refs);
-    while (g_hash_table_iter_next(&iter, &name, &target)) {
-        const Digest *object = g_hash_table_lookup(links, target);
-        if (object && !mark_object(gc, object, error))
-            return false;
-    }
-    return true;
-}
-
-static bool mark_staging(Gc *gc, const char *name, GError **error)
-{
-    g_autofree char *path = g_strconcat(STORE_STAGING "/", name, "/" STORE_STAGING_ROOTS, NULL);
-    g_autoptr(GError) failed = NULL;
-    size_t size;
-    g_autofree char *roots = file_read_at(gc->store->dirfd, path, (size_t)1 << 32, &size, &failed);
-    if (!roots && !error_is(failed, ERROR_NOT_FOUND)) {
-        g_propagate_error(error, g_steal_pointer(&failed));
-        return false;
-    }
-    for (size_t at = 0; roots && at + DIGEST_SIZE <= size; at += DIGEST_SIZE) {
-        Digest object;
-        memcpy(object.bytes, roots + at, DIGEST_SIZE);
-        if (!mark_object(gc, &object, error))
-            return false;
-    }
-    return true;
-}
-
-/* What writers count on: those that live, and those that are gone on with. */
-static bool mark_writers(Gc *gc, GError **error)
-{
-    g_autoptr(GPtrArray) names = scan_names(gc->store, STORE_STAGING, false, error);
-    _autofd int staging = names ? file_open_dir_at(gc->store->dirfd, STORE_STAGING, error) : -1;
-    if (staging < 0)
-        return false;
-    for (guint i = 0; i < names->len; i++) {
-        const char *name = g_ptr_array_index(names, i);
-        StagingState state;
-        _autofd int lock = -1;
-        if (!store_lock_staging(staging, name, &state, &lock, error))
-            return false;
-        if ((state == STAGING_ALIVE || state == STAGING_RESUMABLE) &&
-            !mark_staging(gc, name, error))
-            return false;
-    }
-    return true;
-}
-
-/* Whatever the roots are now: called again before each slice. */
-static bool mark(Gc *gc, GError **error)
-{
-    /* streams first: both kinds must be known before a stream's named references are followed */
-    g_autoptr(GHashTable) images = scan_links(gc->store, STORE_IMAGES, error);
-    if (!images)
-        return false;
-    GHashTableIter iter;
-    gpointer object;
-    g_hash_table_iter_init(&iter, images);
-    while (g_hash_table_iter_next(&iter, NULL, &object))
-        digest_set_add(gc->is_image, object);
-    return mark_refs(gc, STORE_STREAMS, gc->is_stream, error) &&
-           mark_refs(gc, STORE_IMAGES, gc->is_image, error) && mark_writers(gc, error);
 }
 
 /* --- sweep ---------------------------------------------------------------------------------------------- */
 
-static bool collect_dead(const Digest *object, const char *path _unused, const struct stat *st,
-                         void *data, GError **error)
+/* Whether the link still is what it was when it was listed. */
+static bool leads_to(Store *store, const char *path, const Digest *object)
 {
-    Gc *gc = data;
-    if (object && !g_hash_table_contains(gc->live, object)) {
-        uint64_t size = (uint64_t)st->st_size;
-        g_array_append_val(gc->dead, *object);
-        g_array_append_val(gc->dead_sizes, size);
-    } else if (object) {
-        gc->result.kept_objects++;
-        gc->result.kept_bytes += (uint64_t)st->st_size;
-    }
-    return cancel_check(error);
+    char target[256];
+    Digest now;
+    ssize_t n = readlinkat(store->dirfd, path, target, sizeof target - 1);
+    if (n <= 0)
+        return false;
+    target[n] = '\0';
+    return store_parse_object_path(target, &now) && digest_equal(&now, object);
 }
 
-/* Links to what is not marked, and the temporary names of killed processes. */
-static bool sweep_links(Gc *gc, StoreKind kind, GError **error)
+static int unlink_leftover(int dirfd, const char *path)
 {
-    const char *dir = store_kind_dir(kind);
-    g_autoptr(GHashTable) links = scan_links(gc->store, kind, error);
-    g_autoptr(GPtrArray) names = links ? scan_names(gc->store, dir, true, error) : NULL;
-    if (!names)
-        return false;
-    for (guint i = 0; i < names->len; i++) {
-        const char *name = g_ptr_array_index(names, i);
-        const Digest *object = g_hash_table_lookup(links, name);
-        bool temporary = g_str_has_prefix(name, ".tmp-");
-        if (!temporary && (!object || g_hash_table_contains(gc->live, object)))
-            continue;
-        g_autofree char *path = g_strconcat(dir, "/", name, NULL);
-        if (unlinkat(gc->store->dirfd, path, 0) < 0 && errno != ENOENT)
+    if (unlinkat(dirfd, path, 0) == 0)
+        return 0;
+    if (errno == EISDIR || errno == EPERM)
+        return unlinkat(dirfd, path, AT_REMOVEDIR) < 0 && errno != ENOTEMPTY && errno != EEXIST ? -1
+                                                                                                : 0;
+    return -1;
+}
+
+static bool remove_item(Gc *gc, const Item *item, GError **error)
+{
+    char object_path[sizeof "objects/" + sizeof(StoreObjectPath)];
+    const char *path = item->path;
+    if (!path) {
+        g_snprintf(object_path, sizeof object_path, "objects/%s",
+                   store_object_path(&item->object).text);
+        path = object_path;
+    }
+    if (item->kind != ITEM_LEFTOVER && mark_is_live(&gc->mark, &item->object))
+        return true; /* needed since */
+    if (!gc->options->dry_run) {
+        int dirfd = gc->store->dirfd;
+        if (item->kind == ITEM_LINK && !leads_to(gc->store, path, &item->object))
+            return true;
+        int failed =
+            item->kind == ITEM_LEFTOVER ? unlink_leftover(dirfd, path) : unlinkat(dirfd, path, 0);
+        if (failed && errno != ENOENT)
             return error_throw_errno(error, "cannot remove '%s'", path);
+        if (failed)
+            return true;
     }
+    gc->result.objects += item->kind == ITEM_OBJECT;
+    gc->result.links += item->kind == ITEM_LINK;
+    gc->result.leftovers += item->kind == ITEM_LEFTOVER;
+    say_removed(gc, path, item->size);
     return true;
 }
 
-/* The directories of writers that died and that nobody will go on with. */
-static bool sweep_staging(Gc *gc, GError **error)
+/* Marks again what may have become a root since the last look. */
+static bool mark_again(Gc *gc, int lock, GError **error)
 {
-    g_autoptr(GPtrArray) names = scan_names(gc->store, STORE_STAGING, false, error);
-    _autofd int staging = names ? file_open_dir_at(gc->store->dirfd, STORE_STAGING, error) : -1;
-    if (staging < 0)
+    StoreGeneration now;
+    if (!store_lock_generation(lock, &now, error))
         return false;
-    for (guint i = 0; i < names->len; i++) {
-        const char *name = g_ptr_array_index(names, i);
-        StagingState state;
-        _autofd int lock = -1;
-        if (!store_lock_staging(staging, name, &state, &lock, error) ||
-            (state == STAGING_DEAD && !file_remove_all_at(staging, name, error)))
-            return false;
-    }
-    return true;
-}
-
-static bool remove_object(Gc *gc, guint index, GError **error)
-{
-    const Digest *object = &g_array_index(gc->dead, Digest, index);
-    if (g_hash_table_contains(gc->live, object)) /* needed since */
+    if (gc->marked && strcmp(now.text, gc->generation.text) == 0)
         return true;
-    if (!gc->dry_run && unlinkat(gc->store->objects_fd, store_object_path(object).text, 0) < 0)
-        return errno == ENOENT ||
-               error_throw_errno(error, "cannot remove object '%.12s'", digest_hex(object).text);
-    gc->result.objects++;
-    gc->result.bytes += g_array_index(gc->dead_sizes, uint64_t, index);
-    return true;
+    gc->generation = now;
+    gc->marked = mark_roots(&gc->mark, error);
+    return gc->marked;
 }
 
-/* One slice under the lock: *at is where to go on. */
-static bool sweep_slice(Gc *gc, guint *at, GError **error)
+/* One slice under the lock, of links or of objects. */
+static bool sweep_slice(Gc *gc, GError **error)
 {
     _autofd int lock = store_lock(gc->store, true, "collecting garbage", error);
-    if (lock < 0 || !mark(gc, error))
-        return false;
-    if (*at == 0 && (!sweep_links(gc, STORE_IMAGES, error) ||
-                     !sweep_links(gc, STORE_STREAMS, error) || !sweep_staging(gc, error)))
+    if (lock < 0 || !mark_again(gc, lock, error))
         return false;
     gint64 start = g_get_monotonic_time();
-    guint end = *at + MIN(SLICE_OBJECTS, gc->dead->len - *at);
-    while (*at < end && g_get_monotonic_time() - start < SLICE_US)
-        if (!remove_object(gc, (*at)++, error))
+    bool objects = g_array_index(gc->items, Item, gc->at).kind == ITEM_OBJECT;
+    for (guint n = 0; n < SLICE_NAMES && gc->at < gc->items->len; n++, gc->at++) {
+        const Item *item = &g_array_index(gc->items, Item, gc->at);
+        if ((item->kind == ITEM_OBJECT) != objects)
+            break;
+        if (!remove_item(gc, item, error))
             return false;
+        if (g_get_monotonic_time() - start > SLICE_US) {
+            gc->at++;
+            break;
+        }
+    }
+    return true;
+}
+
+/* Also for links that a collection removed which was killed. */
+static bool sync_links(Gc *gc, GError **error)
+{
+    return file_sync_dir_at(gc->store->dirfd, "images", error) &&
+           file_sync_dir_at(gc->store->dirfd, "streams", error);
+}
+
+static bool sweep(Gc *gc, GError **error)
+{
+    _autofd int foreign = store_lock_foreign(gc->store, error);
+    if (foreign < 0)
+        return false;
+    bool synced = false;
+    while (gc->at < gc->items->len) {
+        if (gc->at > 0)
+            g_usleep(PAUSE_US); /* those who wait for the lock look every few milliseconds */
+        if (!synced && g_array_index(gc->items, Item, gc->at).kind == ITEM_OBJECT) {
+            if (!sync_links(gc, error))
+                return false;
+            synced = true;
+        }
+        if (!cancel_check(error) || !sweep_slice(gc, error))
+            return false;
+    }
     return true;
 }
 
 static bool run(Gc *gc, GError **error)
 {
-    guint at = 0;
-    if (!mark(gc, error) || !scan_objects(gc->store, collect_dead, gc, error))
+    if (!scan_staging(gc->store, sweep_writer, gc, error) || !mark_roots(&gc->mark, error) ||
+        !collect(gc, error))
         return false;
-    if (gc->dry_run) {
-        for (; at < gc->dead->len; at++)
-            remove_object(gc, at, NULL);
-        return true;
-    }
-    do {
-        if (!cancel_check(error) || !sweep_slice(gc, &at, error))
-            return false;
-    } while (at < gc->dead->len);
+    if (!gc->options->dry_run)
+        return gc->items->len == 0 || sweep(gc, error);
+    for (; gc->at < gc->items->len; gc->at++)
+        remove_item(gc, &g_array_index(gc->items, Item, gc->at), NULL);
     return true;
 }
 
 bool store_gc(Store *store, const StoreGcOptions *options, StoreGcResult *out_result,
               GError **error)
 {
-    Gc gc = {
-        .store = store,
-        .live = digest_set_new(),
-        .expanded = digest_set_new(),
-        .is_stream = digest_set_new(),
-        .is_image = digest_set_new(),
-        .dead = g_array_new(false, false, sizeof(Digest)),
-        .dead_sizes = g_array_new(false, false, sizeof(uint64_t)),
-        .dry_run = options && options->dry_run,
-    };
+    static const StoreGcOptions defaults;
+    Gc gc = {.store = store, .options = options ? options : &defaults};
+    uint64_t now = (uint64_t)g_get_real_time() / G_USEC_PER_SEC, age = gc.options->keep_younger;
+    mark_init(&gc.mark, store, age == 0 ? INT64_MAX : age > now ? 0 : (int64_t)(now - age));
+    gc.items = g_array_new(false, false, sizeof(Item));
+    g_array_set_clear_func(gc.items, item_clear);
     bool done = run(&gc, error);
-    g_hash_table_unref(gc.live);
-    g_hash_table_unref(gc.expanded);
-    g_hash_table_unref(gc.is_stream);
-    g_hash_table_unref(gc.is_image);
-    g_array_unref(gc.dead);
-    g_array_unref(gc.dead_sizes);
+    mark_clear(&gc.mark);
+    g_array_unref(gc.items);
     if (done)
         *out_result = gc.result;
     return done;

@@ -30,6 +30,15 @@ char *store_ref_path(StoreKind kind, const char *name, GError **error);
 /* The store's lock: shared while a batch is written, exclusive while a slice is swept. An fd whose closing
  * unlocks. `purpose` goes into the file. ERROR_BUSY names the holder after a while. */
 int store_lock(Store *store, bool exclusive, const char *purpose, GError **error);
+/* The lock that composefs-rs takes: an exclusive flock of the store's directory, for who removes objects. */
+int store_lock_foreign(Store *store, GError **error);
+/* Who had the lock shared last, a number that never comes twice: nothing that protects an object can have
+ * been written while it is the same. Holding the lock exclusively. */
+enum { STORE_GENERATION_SIZE = 33 };
+typedef struct {
+    char text[STORE_GENERATION_SIZE + 1]; /* "" before the first writer */
+} StoreGeneration;
+bool store_lock_generation(int lock_fd, StoreGeneration *out_generation, GError **error);
 
 /* In each staging directory: digests (32 bytes each) that its writer counts on and nothing may refer to yet. */
 #define STORE_STAGING         "staging"

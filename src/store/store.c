@@ -196,13 +196,53 @@ int store_dirfd(const Store *store)
 
 enum { LOCK_PATIENCE_S = 60, LOCK_POLL_US = 5000 };
 
-/* For people who look into the file; messages ask the kernel, which knows of shared holders too. */
+/* The file: the generation, a line of 33 bytes; then, for people who look into it, the last exclusive holder (messages
+ * ask the kernel, which knows of shared holders too). */
 static void describe_holder(int fd, const char *purpose)
 {
+    const off_t at = STORE_GENERATION_SIZE;
     char text[128];
     int n = g_snprintf(text, sizeof text, "%s (process %d)\n", purpose, (int)getpid());
-    if (ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)n, 0) < 0)
+    if (pwrite(fd, text, (size_t)n, at) < 0 || ftruncate(fd, at + n) < 0)
         errno = 0;
+}
+
+/* Every shared holder writes one, before it changes anything: kept by a kill, and ordered by the lock. */
+static bool new_generation(int fd)
+{
+    char text[STORE_GENERATION_SIZE + 1];
+    int n = g_snprintf(text, sizeof text, "%016" G_GINT64_MODIFIER "x%08x%08x\n",
+                       g_get_monotonic_time(), (unsigned)getpid(), g_random_int());
+    ssize_t written = pwrite(fd, text, (size_t)n, 0);
+    if (written >= 0 && written < n)
+        errno = ENOSPC;
+    return written == n;
+}
+
+bool store_lock_generation(int lock_fd, StoreGeneration *out_generation, GError **error)
+{
+    StoreGeneration generation = {""};
+    if (pread(lock_fd, generation.text, STORE_GENERATION_SIZE, 0) < 0)
+        return error_throw_errno(error, "cannot read the store's lock");
+    *out_generation = generation;
+    return true;
+}
+
+/* flock of the open file, for a minute; false: ERROR_BUSY names the holder. */
+static bool wait_for_lock(Store *store, int fd, int operation, GError **error)
+{
+    gint64 give_up = g_get_monotonic_time() + LOCK_PATIENCE_S * G_TIME_SPAN_SECOND;
+    while (flock(fd, operation | LOCK_NB) < 0) {
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return error_throw_errno(error, "cannot lock store '%s'", store->path);
+        if (g_get_monotonic_time() > give_up) {
+            g_autofree char *holder = file_lock_holder(fd);
+            return error_throw(error, ERROR_BUSY, "the store '%s' is in use by %s", store->path,
+                               holder ? holder : "another process");
+        }
+        g_usleep(LOCK_POLL_US);
+    }
+    return true;
 }
 
 int store_lock(Store *store, bool exclusive, const char *purpose, GError **error)
@@ -210,20 +250,19 @@ int store_lock(Store *store, bool exclusive, const char *purpose, GError **error
     _autofd int fd = openat(store->dirfd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (fd < 0)
         return error_throw_errno_fd(error, "cannot open '%s/lock'", store->path);
-    gint64 give_up = g_get_monotonic_time() + LOCK_PATIENCE_S * G_TIME_SPAN_SECOND;
-    while (flock(fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) < 0) {
-        if (errno != EWOULDBLOCK && errno != EINTR)
-            return error_throw_errno_fd(error, "cannot lock store '%s'", store->path);
-        if (g_get_monotonic_time() > give_up) {
-            g_autofree char *holder = file_lock_holder(fd);
-            return error_throw_fd(error, ERROR_BUSY, "the store '%s' is in use by %s", store->path,
-                                  holder ? holder : "another process");
-        }
-        g_usleep(LOCK_POLL_US);
-    }
+    if (!wait_for_lock(store, fd, exclusive ? LOCK_EX : LOCK_SH, error))
+        return -1;
     if (exclusive)
         describe_holder(fd, purpose);
+    else if (!new_generation(fd))
+        return error_throw_errno_fd(error, "cannot write '%s/lock'", store->path);
     return fd_steal(&fd);
+}
+
+int store_lock_foreign(Store *store, GError **error)
+{
+    _autofd int fd = file_open_dir_at(store->dirfd, ".", error);
+    return fd >= 0 && wait_for_lock(store, fd, LOCK_EX, error) ? fd_steal(&fd) : -1;
 }
 
 enum { RESUMABLE_S = 24 * 60 * 60 };

@@ -225,14 +225,21 @@ int store_mount_image(Store *store, const Digest *image, const StoreMountOptions
 /* --- garbage collection, fsck ---------------------------------------------------------------------------- */
 
 typedef struct {
-    bool dry_run; /* only count */
+    /* Only say what would be removed: takes no lock, so it is a good guess beside writers. */
+    bool dry_run;
+    /* Seconds: objects, and images and streams with what they need, that came since stay. */
+    uint64_t keep_younger;
+    /* Each thing that goes, by its path in the store; may be NULL. */
+    void (*removed)(const char *path, uint64_t bytes, void *data);
+    void *data;
 } StoreGcOptions;
 typedef struct {
-    uint64_t objects, bytes; /* removed (or would be) */
-    uint64_t kept_objects, kept_bytes;
+    uint64_t objects, bytes;   /* removed (or would be) */
+    uint64_t links, leftovers; /* of images and streams; of killed writers: their bytes count too */
+    uint64_t kept_objects;
 } StoreGcResult;
 /* Removes what no ref reaches and no transaction counts on that lives or (keyed, with a journal, of this boot, younger
- * than a day) will be gone on with. Takes the lock exclusively, a slice at a time:
+ * than a day) will be gone on with; and what killed processes left. Takes the lock exclusively, a slice at a time:
  * the caller must have no unflushed transaction of its own (ERROR_BUSY after a minute). When a
  * name, stream or image can't be read nothing more is removed (ERROR_CORRUPT when its bytes are wrong), since nobody
  * knows what it needs. `options` may be NULL. */

@@ -7,6 +7,10 @@
  */
 #pragma once
 
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
 #define STREAM_MAGIC "SplitStream"
 
 enum {
@@ -19,3 +23,10 @@ enum {
     STREAM_INFO_AT = 16,
     STREAM_REFS_LIMIT = 16 << 20, /* named refs, uncompressed */
 };
+
+/* The first bytes are those of a split stream (early writers had the header's fields in another order). */
+static inline bool stream_has_magic(const uint8_t head[STREAM_HEADER_SIZE])
+{
+    return memcmp(head, STREAM_MAGIC, STREAM_MAGIC_SIZE) == 0 ||
+           memcmp(head + 18, STREAM_MAGIC, STREAM_MAGIC_SIZE) == 0;
+}

@@ -129,6 +129,12 @@ bool tree_walk(Tree *tree, TreeVisit visit, void *data, GError **error);
 GBytes *tree_write_image(Tree *tree, GError **error);
 /* The inverse. The image is hostile input: every offset is checked. ERROR_CORRUPT. */
 Tree *tree_read_image(GBytes *image, GError **error);
+/* The objects that the image's files need, without making the tree; one may come several times. Hostile input too, of
+ * which only what matters here is checked. Returning false stops. */
+typedef bool (*TreeObjectFunc)(const Digest *object, void *data, GError **error);
+bool tree_image_each_object(GBytes *image, TreeObjectFunc visit, void *data, GError **error);
+/* Whether a file that begins so (four bytes do) may be an image. */
+bool tree_is_image(const void *head, size_t size);
 
 /* --- composefs-dump text: tree/dump.c ------------------------------------------------------------------- */
 

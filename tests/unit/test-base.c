@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/digest_set.h"
+#include "base/digest_table.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/sort.h"
@@ -180,6 +181,29 @@ static void test_digest_set(void)
     g_assert_cmpuint(g_hash_table_size(set), ==, 2);
 }
 
+/* Many with the same first bytes, too: they come from strangers. */
+static void test_digest_table(void)
+{
+    g_auto(DigestTable) table = {0};
+    Digest digest = {{0}};
+    g_assert_cmpuint(digest_table_marks(&table, &digest), ==, 0);
+    digest_table_init(&table);
+    for (unsigned i = 0; i < 100000; i++) {
+        memcpy(digest.bytes + (i % 2 ? 0 : 28), &i, sizeof i);
+        g_assert_cmpuint(digest_table_add(&table, &digest, 1 + i % 4), ==, 0);
+    }
+    g_assert_cmpuint(table.n, ==, 100000);
+    digest = (Digest){{0}};
+    for (unsigned i = 0; i < 100000; i++) {
+        memcpy(digest.bytes + (i % 2 ? 0 : 28), &i, sizeof i);
+        g_assert_cmpuint(digest_table_marks(&table, &digest), ==, 1 + i % 4);
+    }
+    g_assert_cmpuint(digest_table_add(&table, &digest, 8), ==, 1 + 99999 % 4);
+    g_assert_cmpuint(digest_table_marks(&table, &digest), ==, 8 + 1 + 99999 % 4);
+    digest.bytes[15] ^= 1;
+    g_assert_cmpuint(digest_table_marks(&table, &digest), ==, 0);
+}
+
 static void test_process(void)
 {
     char state = 0;
@@ -211,6 +235,7 @@ int main(int argc, char **argv)
     g_test_add_func("/hash/verity-zeros", test_verity_zeros);
     g_test_add_func("/digest/parse", test_digest_parse);
     g_test_add_func("/digest/set", test_digest_set);
+    g_test_add_func("/digest/table", test_digest_table);
     g_test_add_func("/file", test_file);
     g_test_add_func("/file/remove-deep", test_remove_deep);
     g_test_add_func("/file/list", test_list);

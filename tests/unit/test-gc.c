@@ -2,6 +2,8 @@
 #include "store-fixture.h"
 
 #include <stdio.h>
+#include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 static void test_gc(Fixture *f, const void *data _unused)
@@ -164,6 +166,224 @@ static void test_gc_between(Fixture *f, const void *data _unused)
     g_assert_cmpuint(count_staging(f), ==, 0);
 }
 
+/* --- slices ----------------------------------------------------------------------------------------------- */
+
+enum { MANY = 900 };
+
+/* An image of MANY objects that no ref names. */
+static Digest commit_many(Store *store, const char *ref)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(StoreTxn) txn = store_txn_begin(store, NULL, &error);
+    g_autoptr(Tree) tree = tree_new();
+    for (unsigned i = 0; i < MANY; i++) {
+        char name[16];
+        g_snprintf(name, sizeof name, "f%u", i);
+        size_t size = 200 + i / 256; /* the bytes repeat after 256 */
+        Digest object = put(txn, i, size);
+        TreeNode *node = tree_add(tree, tree_root(tree), name, S_IFREG | 0644, NULL);
+        tree_set_object(tree, node->inode, &object, size);
+    }
+    Digest image;
+    g_assert_true(store_commit_image(txn, tree, &image, &error));
+    if (ref)
+        g_assert_true(store_set_ref(store, STORE_IMAGES, ref, digest_hex(&image).text, &error));
+    g_assert_no_error(error);
+    return image;
+}
+
+static void assert_clean(Fixture *f, unsigned objects)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GString) problems = g_string_new(NULL);
+    StoreFsckResult checked;
+    g_assert_true(check(f, problems, &checked, &error));
+    g_assert_cmpstr(problems->str, ==, "");
+    g_assert_cmpuint(checked.objects, ==, objects);
+}
+
+/* In line for the store's lock, shared: whoever holds it exclusively can't have it again before this one. */
+static int queue_for_lock(Fixture *f)
+{
+    g_autofree char *path = g_build_filename(f->path, "lock", NULL);
+    _autofd int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    g_assert_cmpint(flock(fd, LOCK_SH), ==, 0);
+    return fd_steal(&fd);
+}
+
+typedef struct {
+    Fixture *f;
+    GThread *thread;
+    unsigned removed;
+} Intruder;
+
+static void *commit_in_the_gap(void *data)
+{
+    Intruder *intruder = data;
+    _autofd int lock = queue_for_lock(intruder->f);
+    g_autoptr(Store) store = store_open(intruder->f->path, NULL);
+    commit_many(store, "again");
+    return NULL;
+}
+
+/* The slice under way ends here, for its time is up; the thread is in line by then. */
+static void let_intruder_in(const char *path, uint64_t bytes _unused, void *data)
+{
+    Intruder *intruder = data;
+    if (!g_str_has_prefix(path, "objects/"))
+        return;
+    intruder->removed++;
+    if (intruder->thread)
+        return;
+    intruder->thread = g_thread_new("intruder", commit_in_the_gap, intruder);
+    g_usleep(200 * 1000);
+}
+
+/* What a batch found present in the middle of a collection stays. */
+static void test_batch_between_slices(Fixture *f, const void *data _unused)
+{
+    g_autoptr(GError) error = NULL;
+    commit_many(f->store, NULL);
+    Intruder intruder = {.f = f};
+    const StoreGcOptions options = {.removed = let_intruder_in, .data = &intruder};
+    StoreGcResult result;
+    g_assert_true(store_gc(f->store, &options, &result, &error));
+    g_assert_no_error(error);
+    g_assert_nonnull(intruder.thread);
+    g_thread_join(intruder.thread);
+    g_assert_cmpuint(result.objects, ==, intruder.removed);
+    g_assert_cmpuint(result.objects, <, MANY);
+    assert_clean(f, MANY + 1);
+}
+
+static void *collect_garbage(void *data)
+{
+    Fixture *f = data;
+    g_autoptr(Store) store = store_open(f->path, NULL);
+    g_autoptr(GError) error = NULL;
+    StoreGcResult result;
+    g_assert_true(store_gc(store, NULL, &result, &error));
+    g_assert_no_error(error);
+    return NULL;
+}
+
+/* The collection has found its candidates and waits for the lock. */
+static void test_ref_before_sweep(Fixture *f, const void *data _unused)
+{
+    g_autoptr(GError) error = NULL;
+    Digest image = commit_many(f->store, NULL);
+    int lock = queue_for_lock(f);
+    g_autoptr(GThread) gc = g_thread_new("gc", collect_garbage, f);
+    g_usleep(300 * 1000);
+    g_assert_true(store_set_ref(f->store, STORE_IMAGES, "late", digest_hex(&image).text, &error));
+    g_assert_no_error(error);
+    close(lock);
+    g_thread_join(g_steal_pointer(&gc));
+    assert_clean(f, MANY + 1);
+    g_assert_true(store_remove_ref(f->store, STORE_IMAGES, "late", &error));
+    g_free(collect_garbage(f));
+    assert_clean(f, 0);
+    g_assert_false(
+        store_set_ref(f->store, STORE_IMAGES, "too-late", digest_hex(&image).text, &error));
+    g_assert_true(error_is(error, ERROR_NOT_FOUND));
+}
+
+/* A stream's own link is gone, as in the middle of a collection, when the stream that needs it gets a name again. */
+static void test_unlinked_reference(Fixture *f, const void *data _unused)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(StoreTxn) txn = store_txn_begin(f->store, NULL, &error);
+    Digest in_layer = put(txn, 1, 1000), layer, config;
+    StoreStreamWriter *writer = store_stream_writer_new(txn, 1, NULL);
+    store_stream_write_object(writer, &in_layer, 1000, NULL);
+    g_assert_true(store_stream_finish(writer, &layer, &error));
+    writer = store_stream_writer_new(txn, 2, NULL);
+    store_stream_add_ref(writer, "layer", &layer);
+    g_assert_true(store_stream_finish(writer, &config, &error));
+    g_assert_true(store_txn_flush(txn, &error));
+    g_assert_true(store_link_stream(f->store, "config", &config, &error));
+    g_assert_true(store_set_ref(f->store, STORE_STREAMS, "r", "config", &error));
+    store_txn_free(g_steal_pointer(&txn));
+    StoreGcResult result;
+    g_assert_true(store_gc(f->store, NULL, &result, &error));
+    g_assert_no_error(error);
+    g_assert_cmpuint(result.objects, ==, 0);
+    assert_clean(f, 3);
+}
+
+/* --- what stays, what is left over ------------------------------------------------------------------------ */
+
+static void test_keep_younger(Fixture *f, const void *data _unused)
+{
+    g_autoptr(GError) error = NULL;
+    StoreTxn *txn = store_txn_begin(f->store, NULL, &error);
+    Digest old = put(txn, 1, 500), in_image = put(txn, 2, 500), image;
+    store_txn_free((store_txn_flush(txn, NULL), txn));
+    g_usleep(2500 * 1000);
+    txn = store_txn_begin(f->store, NULL, &error);
+    g_autoptr(Tree) tree = tree_new();
+    TreeNode *node = tree_add(tree, tree_root(tree), "f", S_IFREG | 0644, NULL);
+    tree_set_object(tree, node->inode, &in_image, 500);
+    Digest young = put(txn, 3, 500);
+    g_assert_true(store_commit_image(txn, tree, &image, &error));
+    store_txn_free(txn);
+
+    g_autofree char *path = g_strdup_printf("store/objects/%.2s/%s", digest_hex(&young).text,
+                                            digest_hex(&young).text + 2);
+    struct stat st;
+    g_assert_cmpint(fstatat(f->top_fd, path, &st, 0), ==, 0);
+    StoreGcOptions options = {.keep_younger = (uint64_t)(time(NULL) - st.st_ctime + 1)};
+    StoreGcResult result;
+    g_assert_true(store_gc(f->store, &options, &result, &error));
+    g_assert_no_error(error);
+    g_assert_cmpuint(result.objects, ==, 1);
+    g_assert_false(store_has(f->store, &old));
+    assert_clean(f, 3); /* with what the young image needs */
+    g_assert_true(store_gc(f->store, NULL, &result, &error));
+    g_assert_cmpuint(result.objects, ==, 3);
+}
+
+static void make_file(Fixture *f, const char *path)
+{
+    g_autofree char *full = g_build_filename("store", path, NULL);
+    g_autofree char *dir = g_path_get_dirname(full);
+    g_assert_true(file_ensure_dir_at(f->top_fd, dir, 0755, NULL));
+    g_assert_true(file_replace_at(f->top_fd, full, "x", 1, 0644, 0, NULL));
+}
+
+static void test_leftovers(Fixture *f, const void *data _unused)
+{
+    static const char *const leftovers[] = {
+        "objects/.tmp-object-abcdefghijkl",
+        "objects/ab/.tmp-0123456789abcdef",
+        "images/.tmp-0123456789abcdef",
+        "streams/refs/oci/.tmp-0123456789abcdef",
+        ".symlink-abcdefghijkl",
+    };
+    g_autoptr(GError) error = NULL;
+    for (size_t i = 0; i < ARRAY_SIZE(leftovers); i++)
+        make_file(f, leftovers[i]);
+    make_file(f, "objects/ab/somebody's");
+    Digest image = commit_files(f);
+    g_assert_true(store_set_ref(f->store, STORE_IMAGES, "a/b", digest_hex(&image).text, &error));
+    g_assert_true(file_ensure_dir_at(f->top_fd, "store/images/refs/a/c/d", 0755, NULL));
+    StoreGcResult result;
+    g_assert_true(store_gc(f->store, NULL, &result, &error));
+    g_assert_no_error(error);
+    g_assert_cmpuint(result.leftovers, ==,
+                     ARRAY_SIZE(leftovers) + 2 + 1); /* c, d; oci, empty now */
+    g_assert_cmpuint(result.objects, ==, 0);
+    for (size_t i = 0; i < ARRAY_SIZE(leftovers); i++) {
+        g_autofree char *full = g_build_filename("store", leftovers[i], NULL);
+        g_assert_cmpint(faccessat(f->top_fd, full, F_OK, AT_SYMLINK_NOFOLLOW), <, 0);
+    }
+    g_assert_cmpint(faccessat(f->top_fd, "store/objects/ab/somebody's", F_OK, 0), ==, 0);
+    g_assert_cmpint(faccessat(f->top_fd, "store/images/refs/a/c", F_OK, 0), <, 0);
+    g_assert_true(store_resolve_image(f->store, "a/b", &image, &error));
+    g_assert_true(store_gc(f->store, NULL, &result, &error));
+    g_assert_cmpuint(result.leftovers, ==, 0);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -171,5 +391,10 @@ int main(int argc, char **argv)
     TEST("fsck", test_fsck);
     TEST("gc-while-writing", test_gc_while_writing);
     TEST("gc-between", test_gc_between);
+    TEST("batch-between-slices", test_batch_between_slices);
+    TEST("ref-before-sweep", test_ref_before_sweep);
+    TEST("unlinked-reference", test_unlinked_reference);
+    TEST("keep-younger", test_keep_younger);
+    TEST("leftovers", test_leftovers);
     return g_test_run();
 }
