@@ -69,11 +69,10 @@ static bool next_field(const char **at, const char *end, Field *out_field)
 {
     if (!*at)
         return false;
-    const char *stop = *at;
-    while (stop < end && *stop != ' ')
-        stop++;
+    const char *space = memchr(*at, ' ', (size_t)(end - *at));
+    const char *stop = space ? space : end;
     *out_field = (Field){*at, (size_t)(stop - *at)};
-    *at = stop < end ? stop + 1 : NULL;
+    *at = space ? space + 1 : NULL;
     return true;
 }
 
@@ -135,9 +134,9 @@ static bool parse_number(const Parser *parser, const Field *field, unsigned base
         unsigned digit = (unsigned)(uint8_t)field->text[i] - '0';
         if (digit >= base)
             return fail(parser, error, "a number has other characters than digits");
-        if (number > (UINT64_MAX - digit) / base)
+        if (__builtin_mul_overflow(number, base, &number) ||
+            __builtin_add_overflow(number, digit, &number))
             return fail(parser, error, "a number is too large");
-        number = number * base + digit;
     }
     if (number > limit)
         return fail(parser, error, "a number is too large");
@@ -198,29 +197,34 @@ static void set_content(Parser *parser, const Field *content, TreeInode *inode)
     tree_set_inline(parser->tree, inode, content->text, content->size);
 }
 
+static bool parse_digest(const Parser *parser, const Field *field, Digest *out_digest,
+                         GError **error)
+{
+    char hex[DIGEST_HEX_SIZE] = "";
+    if (field->size == sizeof hex - 1) {
+        memcpy(hex, field->text, sizeof hex - 1);
+        if (digest_parse(hex, out_digest))
+            return true;
+        for (size_t i = 0; i < sizeof hex - 1; i++)
+            hex[i] = g_ascii_tolower(hex[i]);
+        if (digest_parse(hex, out_digest))
+            return true;
+    }
+    return fail(parser, error, "the digest does not have 64 hex digits");
+}
+
 /* The payload or the digest may be NULL. */
 static bool parse_object(Parser *parser, const Field *digest, const Field *payload,
                          TreeInode *inode, GError **error)
 {
-    if (digest) {
-        char hex[DIGEST_HEX_SIZE] = "";
-        for (size_t i = 0; i < MIN(digest->size, sizeof hex - 1); i++)
-            hex[i] = g_ascii_tolower(digest->text[i]);
-        if (digest->size != sizeof hex - 1 || !digest_parse(hex, &inode->object))
-            return fail(parser, error, "the digest does not have 64 hex digits");
-        inode->has_object = true;
-    }
-    if (!payload) {
-        inode->payload = inode->has_object ? "" : NULL;
-        return true;
-    }
-    if (inode->has_object) {
-        ObjectPath own = object_path(&inode->object);
-        if (payload->size == strlen(own.text) &&
-            memcmp(payload->text, own.text, payload->size) == 0)
-            return true;
-    }
-    inode->payload = keep_text(parser, payload);
+    if (digest && !parse_digest(parser, digest, &inode->object, error))
+        return false;
+    inode->has_object = digest != NULL;
+    if (digest && payload && payload->size == digest->size + 1 && payload->text[2] == '/' &&
+        memcmp(payload->text, digest->text, 2) == 0 &&
+        memcmp(payload->text + 3, digest->text + 2, digest->size - 2) == 0)
+        return true; /* XX/REST */
+    inode->payload = payload ? keep_text(parser, payload) : digest ? "" : NULL;
     return true;
 }
 
@@ -523,6 +527,7 @@ static bool resolve_link(Parser *parser, Link *first, GError **error)
         inode->names++;
         link->state = DONE;
     }
+    parser->tree->has_links = true;
     return true;
 }
 

@@ -97,6 +97,6 @@ static inline ObjectPath object_path(const Digest *object)
  * options; 1,1 = ours. */
 GBytes *erofs_write_image(Tree *tree, int min_version, int max_version, GError **error);
 /* i_size of the directory in its image (the root with its stubs). */
-uint64_t erofs_dir_size(TreeNode *dir);
+uint64_t erofs_dir_size(const TreeNode *dir);
 
 uint32_t erofs_xxh32(const void *data, size_t size, uint32_t seed);

@@ -1,137 +1,51 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* How it works: three passes. Number the inodes breadth first and list the directories' entries (here); rewrite the
- * xattrs as overlayfs needs them and find those that several inodes share (erofs_xattrs.c); give everything its
- * place and write it (erofs_layout.c). The result is bit-identical to mkcomposefs, so every order and every
- * tie-break is part of the format: image digests are names that other machines compute too.
- */
+/* How it works: a plan of the image is made, pass by pass over an array of its inodes, and then written out in one go.
+ * This file: which inodes there are and in what order. They are numbered breadth first, names in byte order; the array
+ * is the queue. */
 #include "tree/erofs_plan.h"
 
-bool plan_throw(const PlanInode *inode, GError **error, const char *reason)
+bool plan_throw(const TreeNode *node, GError **error, const char *reason)
 {
-    g_autofree char *path = inode->node ? tree_path(inode->node) : g_strdup("/");
+    g_autofree char *path = tree_path(node);
     return error_throw(error, ERROR_INVALID, "cannot put '%s' in an image: %s", path, reason);
 }
 
-/* --- entries -------------------------------------------------------------------------------------------- */
+/* --- which name makes the inode -------------------------------------------------------------------------- */
 
-static void add_dirent(GArray *dirents, const char *name, Inode *inode)
-{
-    PlanDirent dirent = {.name = name, .length = (uint32_t)strlen(name), .inode = inode};
-    g_array_append_val(dirents, dirent);
-}
-
-/* "00" … "ff" */
-static const char *stub_name(int number)
-{
-    static char names[256][3];
-    static const char digits[] = "0123456789abcdef";
-    names[number][0] = digits[number >> 4];
-    names[number][1] = digits[number & 15];
-    return names[number];
-}
-
-static int compare_dirents(const void *a, const void *b)
-{
-    return tree_compare_names(((const PlanDirent *)a)->name, ((const PlanDirent *)b)->name);
-}
-
-/* Names in byte order with "." and "..", for the root also the stubs that it needs; number and inode of ".", ".."
- * and stubs are left 0. */
-static void collect_dirents(GArray *dirents, TreeNode *dir)
-{
-    guint start = dirents->len;
-    static const char *const dots[] = {".", ".."};
-    size_t dot = 0;
-    TreeNode *child;
-    TREE_EACH_CHILD (dir, child) {
-        while (dot < 2 && tree_compare_names(dots[dot], child->name) < 0)
-            add_dirent(dirents, dots[dot++], NULL);
-        add_dirent(dirents, child->name, inode_of(child));
-    }
-    while (dot < 2)
-        add_dirent(dirents, dots[dot++], NULL);
-    if (dir->parent)
-        return;
-    for (int i = 0; i < 256; i++)
-        if (!tree_child(NULL, dir, stub_name(i)))
-            add_dirent(dirents, stub_name(i), NULL);
-    qsort(&g_array_index(dirents, PlanDirent, start), dirents->len - start, sizeof(PlanDirent),
-          compare_dirents);
-}
-
-uint32_t plan_fill_block(const PlanDirent *dirents, uint32_t n, uint32_t *out_bytes)
-{
-    uint32_t used = 0, bytes = 0;
-    while (used < n && bytes + EROFS_DIRENT_SIZE + dirents[used].length <= EROFS_BLOCK)
-        bytes += EROFS_DIRENT_SIZE + dirents[used++].length;
-    *out_bytes = bytes;
-    return used;
-}
-
-static void dir_extent(const PlanDirent *dirents, uint32_t n, uint64_t *out_blocks,
-                       uint32_t *out_tail)
-{
-    uint64_t blocks = 0;
-    uint32_t tail = 0;
-    for (uint32_t at = 0; at < n;) {
-        at += plan_fill_block(dirents + at, n - at, &tail);
-        if (at < n || tail > EROFS_BLOCK / 2) {
-            blocks++;
-            tail = 0;
-        }
-    }
-    *out_blocks = blocks;
-    *out_tail = tail;
-}
-
-uint64_t erofs_dir_size(TreeNode *dir)
-{
-    g_autoptr(GArray) dirents = g_array_new(false, false, sizeof(PlanDirent));
-    collect_dirents(dirents, dir);
-    uint64_t blocks;
-    uint32_t tail;
-    dir_extent(&g_array_index(dirents, PlanDirent, 0), dirents->len, &blocks, &tail);
-    return blocks * EROFS_BLOCK + tail;
-}
-
-/* --- numbers -------------------------------------------------------------------------------------------- */
-
-enum { UNNUMBERED = UINT32_MAX };
-
-/* Whether this name of the file makes its inode: the dump's choice, else the first depth first. Directories are
- * visited before that is asked, so `number` marks the inodes that have their name. */
+/* A file of several names has its inode where a dump says, else where its first name is, depth first. */
 static void choose_names(TreeNode *node, GHashTable *chosen)
 {
     Inode *inode = inode_of(node);
-    inode->number = UNNUMBERED;
-    if (!S_ISDIR(node->inode->mode) && inode->names > 1 && !inode->original &&
-        !g_hash_table_contains(chosen, inode))
-        g_hash_table_insert(chosen, inode, node);
+    if (!S_ISDIR(node->inode->mode) && inode->names > 1 && !g_hash_table_contains(chosen, inode))
+        g_hash_table_insert(chosen, inode, inode->original ? inode->original : node);
     TreeNode *child;
     TREE_EACH_CHILD (node, child)
         choose_names(child, chosen);
 }
 
-static bool makes_inode(TreeNode *node, GHashTable *chosen)
+static bool makes_inode(const TreeNode *node, GHashTable *chosen)
 {
-    Inode *inode = inode_of(node);
-    if (inode->names == 1)
-        return true;
-    return (inode->original ? inode->original : g_hash_table_lookup(chosen, inode)) == node;
+    return S_ISDIR(node->inode->mode) || inode_of(node)->names <= 1 ||
+           g_hash_table_lookup(chosen, node->inode) == node;
 }
 
-static bool check_inode(const PlanInode *plan, const TreeInode *inode, GError **error)
+/* --- inodes ---------------------------------------------------------------------------------------------- */
+
+static bool check_inode(const TreeNode *node, GError **error)
 {
+    const TreeInode *inode = node->inode;
     if (inode->whiteout || inode->opaque)
-        return plan_throw(plan, error, "it is a mark of a layer");
+        return plan_throw(node, error, "it belongs to a layer");
     switch (inode->mode & S_IFMT) {
     case S_IFLNK:
-        if (!inode->target || !*inode->target || strlen(inode->target) > COMPOSEFS_TARGET_MAX)
-            return plan_throw(plan, error, "the link's target is empty or too long");
+        if (!inode->target || !*inode->target)
+            return plan_throw(node, error, "the symbolic link has no target");
+        if (strlen(inode->target) > COMPOSEFS_TARGET_MAX)
+            return plan_throw(node, error, "the symbolic link's target is too long");
         return true;
     case S_IFREG:
         if (inode->content && inode->size > COMPOSEFS_CONTENT_MAX)
-            return plan_throw(plan, error, "too many bytes inline");
+            return plan_throw(node, error, "too many bytes inline");
         return true;
     case S_IFDIR:
     case S_IFCHR:
@@ -140,121 +54,130 @@ static bool check_inode(const PlanInode *plan, const TreeInode *inode, GError **
     case S_IFSOCK:
         return true;
     default:
-        return plan_throw(plan, error, "unknown file type");
+        return plan_throw(node, error, "unknown file type");
+    }
+}
+
+static uint8_t file_type(uint32_t mode)
+{
+    switch (mode & S_IFMT) {
+    case S_IFREG:
+        return 1;
+    case S_IFDIR:
+        return 2;
+    case S_IFCHR:
+        return 3;
+    case S_IFBLK:
+        return 4;
+    case S_IFIFO:
+        return 5;
+    case S_IFSOCK:
+        return 6;
+    default:
+        return 7; /* symlink */
+    }
+}
+
+static uint8_t chunk_bits_of(uint64_t size)
+{
+    uint8_t bits = 12;
+    while (bits < 43 && size > (uint64_t)1 << bits)
+        bits++;
+    return bits;
+}
+
+static void take_mtime(Plan *plan, const TreeInode *inode)
+{
+    if (inode->mtime < plan->min_mtime ||
+        (inode->mtime == plan->min_mtime && inode->mtime_nsec < plan->min_nsec)) {
+        plan->min_mtime = inode->mtime;
+        plan->min_nsec = inode->mtime_nsec;
     }
 }
 
 static bool add_inode(Plan *plan, TreeNode *node, uint32_t parent, GError **error)
 {
     const TreeInode *inode = node->inode;
-    bool device = S_ISCHR(inode->mode) || S_ISBLK(inode->mode);
+    if (!check_inode(node, error))
+        return false;
+    bool is_dir = S_ISDIR(inode->mode);
     PlanInode new = {
         .node = node,
-        .mode = inode->mode,
-        .uid = inode->uid,
-        .gid = inode->gid,
-        .nlink = S_ISDIR(inode->mode) ? 2 : inode->nlink,
-        .rdev = device ? (uint32_t)inode->rdev : 0,
-        .mtime = inode->mtime,
-        .mtime_nsec = inode->mtime_nsec,
-        .size = inode->size,
+        .metacopy = PLAN_NONE,
+        .redirect = PLAN_NONE,
         .parent = parent,
+        .nlink = is_dir ? 2 : inode->nlink,
+        .type = file_type(inode->mode),
+        .whiteout = S_ISCHR(inode->mode) && (uint32_t)inode->rdev == 0,
     };
-    if (!check_inode(&new, inode, error))
-        return false;
-    if (S_ISREG(inode->mode)) {
-        new.content = inode->content;
-        new.external = inode->size > 0 && !inode->content;
-    } else if (S_ISLNK(inode->mode)) {
-        new.target = inode->target;
-        new.size = strlen(inode->target);
-    } else if (S_ISCHR(inode->mode) && (uint32_t)inode->rdev == 0) {
-        new.whiteout = true;
-        new.mode = S_IFREG | (inode->mode & 07777);
-        new.size = 0;
+    if (new.whiteout) {
+        new.type = file_type(S_IFREG);
         plan_inode(plan, parent)->has_whiteouts = true;
-    }
-    if (S_ISDIR(inode->mode) && node->parent)
+        if (plan->version < 1)
+            plan->version = -1; /* to be decided */
+    } else if (S_ISREG(inode->mode) && inode->size > 0 && !inode->content) {
+        new.chunk_bits = chunk_bits_of(inode->size);
+        plan->n_external++;
+    } else if (is_dir && node->parent) {
         plan_inode(plan, parent)->nlink++;
-    if (plan->inodes->len == UNNUMBERED)
-        return plan_throw(&new, error, "too many files");
+    }
+    take_mtime(plan, inode);
     inode_of(node)->number = plan->inodes->len;
     g_array_append_val(plan->inodes, new);
     return true;
 }
 
-static void add_stub(Plan *plan)
+static void add_stub(Plan *plan, uint32_t index)
 {
-    const PlanInode *root = plan_inode(plan, 0);
     PlanInode stub = {
-        .mode = S_IFCHR | 0644,
+        .metacopy = PLAN_NONE,
+        .redirect = PLAN_NONE,
         .nlink = 1,
-        .uid = root->uid,
-        .gid = root->gid,
-        .mtime = root->mtime,
-        .mtime_nsec = root->mtime_nsec,
+        .type = file_type(S_IFCHR),
     };
+    plan->stubs[index] = plan->inodes->len;
     g_array_append_val(plan->inodes, stub);
 }
 
-/* Appends the directory's entries, and the inodes that they make. */
+/* The inodes that the directory's entries make, and how large the entries are. */
 static bool add_children(Plan *plan, uint32_t number, GHashTable *chosen, GError **error)
 {
-    PlanInode *dir = plan_inode(plan, number);
-    TreeNode *node = (TreeNode *)dir->node;
-    uint32_t parent = dir->parent, first = plan->dirents->len;
-    collect_dirents(plan->dirents, node);
-    dir->first_dirent = first;
-    dir->n_dirents = plan->dirents->len - first;
-    size_t child = 0;
-    for (uint32_t i = first; i < plan->dirents->len; i++) {
-        PlanDirent *dirent = plan_dirent(plan, i);
-        if (dirent->inode) {
-            TreeNode *at = tree_nth_child(node, child++);
-            if (makes_inode(at, chosen) && !add_inode(plan, at, number, error))
-                return false;
-        } else if (dirent->name[0] == '.') {
-            dirent->number = dirent->length == 1 ? number : parent;
-        } else {
-            dirent->number = plan->inodes->len;
-            add_stub(plan);
-        }
+    PlanDirents entries;
+    PlanDirent entry;
+    PlanExtent extent = {0};
+    plan_dirents_start(&entries, plan_inode(plan, number)->node);
+    while (plan_dirents_next(&entries, &entry)) {
+        plan_extent_add(&extent, entry.length);
+        if (!entry.child && entry.extra >= 2)
+            add_stub(plan, entry.extra - 2);
+        else if (entry.child && makes_inode(entry.child, chosen) &&
+                 !add_inode(plan, entry.child, number, error))
+            return false;
     }
+    plan_extent_end(&extent);
+    if (plan->inodes->len > INT32_MAX || extent.blocks > INT32_MAX)
+        return plan_throw(plan_inode(plan, number)->node, error, "too many files");
+    plan_inode(plan, number)->n_blocks = (uint32_t)extent.blocks;
+    plan_inode(plan, number)->tail = (uint16_t)extent.tail;
     return true;
 }
 
 static bool number_inodes(Plan *plan, int min_version, int max_version, GError **error)
 {
     g_autoptr(GHashTable) chosen = g_hash_table_new(NULL, NULL);
-    choose_names(tree_root(plan->tree), chosen);
-    if (!add_inode(plan, tree_root(plan->tree), 0, error))
-        return false;
-    for (uint32_t i = 0; i < plan->inodes->len; i++)
-        if (S_ISDIR(plan_inode(plan, i)->mode) && !add_children(plan, i, chosen, error))
-            return false;
+    TreeNode *root = tree_root(plan->tree);
+    if (plan->tree->has_links)
+        choose_names(root, chosen);
     plan->version = min_version;
     plan->min_mtime = INT64_MAX;
-    for (uint32_t i = 0; i < plan->inodes->len; i++) {
-        PlanInode *inode = plan_inode(plan, i);
-        if (inode->whiteout && min_version < 1 && max_version >= 1)
-            plan->version = 1;
-        if (inode->mtime < plan->min_mtime ||
-            (inode->mtime == plan->min_mtime && inode->mtime_nsec < plan->min_nsec)) {
-            plan->min_mtime = inode->mtime;
-            plan->min_nsec = inode->mtime_nsec;
-        }
-        if (S_ISDIR(inode->mode)) {
-            dir_extent(plan_dirent(plan, inode->first_dirent), inode->n_dirents, &inode->n_blocks,
-                       &inode->tail);
-            inode->size = inode->n_blocks * EROFS_BLOCK + inode->tail;
-        }
-    }
-    for (uint32_t i = 0; i < plan->dirents->len; i++) {
-        PlanDirent *dirent = plan_dirent(plan, i);
-        if (dirent->inode)
-            dirent->number = dirent->inode->number;
-        g_assert(dirent->number != UNNUMBERED);
-    }
+    if (!add_inode(plan, root, 0, error))
+        return false;
+    for (uint32_t i = 0; i < plan->inodes->len; i++)
+        if (plan_inode(plan, i)->type == file_type(S_IFDIR) &&
+            !add_children(plan, i, chosen, error))
+            return false;
+    if (plan->version < 0) /* there is a whiteout: what version 1 is for */
+        plan->version = MAX(min_version, max_version);
     return true;
 }
 
@@ -263,9 +186,8 @@ GBytes *erofs_write_image(Tree *tree, int min_version, int max_version, GError *
     Plan plan = {
         .tree = tree,
         .inodes = g_array_new(false, false, sizeof(PlanInode)),
-        .dirents = g_array_new(false, false, sizeof(PlanDirent)),
-        .xattrs = g_ptr_array_new(),
-        .shared = g_ptr_array_new(),
+        .xattrs = g_array_new(false, false, sizeof(PlanXattr)),
+        .sets = g_ptr_array_new(),
     };
     arena_init(&plan.arena);
     GBytes *image = NULL;
@@ -273,10 +195,10 @@ GBytes *erofs_write_image(Tree *tree, int min_version, int max_version, GError *
         plan_place(&plan, error))
         image = plan_emit(&plan);
     g_array_unref(plan.inodes);
-    g_array_unref(plan.dirents);
-    g_ptr_array_unref(plan.xattrs);
-    g_ptr_array_unref(plan.shared);
+    g_array_unref(plan.xattrs);
+    g_ptr_array_unref(plan.sets);
     g_free(plan.table);
+    g_free(plan.shared);
     arena_clear(&plan.arena);
     return image;
 }

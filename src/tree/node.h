@@ -34,6 +34,7 @@ struct Tree {
     TreeNode *root;
     GHashTable *xattr_pairs; /* TreeXattr *: set of interned names with values */
     GHashTable *xattr_sets;  /* XattrSet *: set of interned sets */
+    bool has_links;          /* some file has, or had, several names */
     bool overlay_xattrs;     /* trusted.overlay.* may be there: from a dump or an image */
 };
 

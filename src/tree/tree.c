@@ -19,6 +19,7 @@ static TreeNode *node_new(Tree *tree, TreeNode *parent, const char *name, size_t
     node->parent = parent;
     node->inode = &inode->pub;
     inode->names++;
+    tree->has_links |= inode->names > 1;
     return node;
 }
 

@@ -97,7 +97,12 @@ void xattr_set_interned(Tree *tree, TreeInode *inode, const TreeXattr **pairs, s
             g_qsort_with_data(pairs, (int)n, sizeof *pairs, compare_pairs, NULL); /* stable */
             break;
         }
-    g_autofree XattrSet *set = g_malloc(sizeof *set + n * sizeof *set->xattrs);
+    union {
+        XattrSet set;
+        char room[sizeof(XattrSet) + 8 * sizeof(TreeXattr)];
+    } few;
+    g_autofree XattrSet *many = n > 8 ? g_malloc(sizeof *many + n * sizeof *many->xattrs) : NULL;
+    XattrSet *set = many ? many : &few.set;
     set->n = 0;
     for (size_t i = 0; i < n; i++) {
         bool again = set->n > 0 && strcmp(set->xattrs[set->n - 1].name, pairs[i]->name) == 0;
