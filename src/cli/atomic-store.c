@@ -22,6 +22,8 @@ static const CliVerb verbs[] = {
     {"tree", "cat", cli_tree_cat},
     {"tree", "pkglist", cli_tree_pkglist},
     {"store", "init", cli_store_init},
+    {"store", "setup", cli_store_setup},
+    {"store", "check", cli_store_check},
     {"store", "import", cli_store_import},
     {"store", "export", cli_store_export},
     {"store", "ls", cli_store_ls},

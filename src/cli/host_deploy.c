@@ -40,6 +40,9 @@ static bool deploy(const CliCommon *common, const Wanted *wanted, const char *os
     g_autoptr(Store) store = NULL;
     if (!host_verb_open(common, "atomic deploy", &host, &store, error))
         return false;
+    g_autoptr(StoreReserve) reserve = store_reserve_take(store, error);
+    if (!reserve)
+        return false;
     g_autofree char *again = g_strdup_printf("atomic deploy %s", wanted->refspec);
     g_auto(OstreePullResult) pulled = {0};
     if (!host_verb_pull(host, store, wanted->refspec, wanted->commit, common, false, again, &pulled,

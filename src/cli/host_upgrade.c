@@ -97,6 +97,9 @@ static int upgrade(const CliCommon *common, const Options *options, GError **err
     g_autoptr(Store) store = NULL;
     if (!host_verb_open(common, "atomic upgrade", &host, &store, error))
         return 1;
+    g_autoptr(StoreReserve) reserve = store_reserve_take(store, error);
+    if (!reserve)
+        return 1;
     const HostDeployment *from = find_origin(host, error);
     if (!from)
         return 1;

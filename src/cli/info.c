@@ -66,6 +66,9 @@ static void print_text(const Engine *engine, const char *store, const EngineInfo
     print_space("Metadata Space Total", usage->fs_total);
     print_space("Image Space Used", info->image_bytes);
     print_space("Space Shared Between Host And Images", info->shared_bytes);
+    print_space("Reserve For Upgrades", usage->reserve.size);
+    if (usage->reserve.held < usage->reserve.size)
+        print_space("Reserve Held", usage->reserve.held);
     printf(" Verity: %s\n", usage->secure ? "required" : usage->verity ? "yes" : "no");
     printf("Logging Driver: json-file\nCgroup Version: %s\nKernel Version: %s\n",
            info->cgroup_version, machine->system.release);
@@ -80,7 +83,8 @@ static bool print_json(const Engine *engine, const char *store, const EngineInfo
 {
     const StoreUsage *usage = &info->usage;
     json_t *document = json_pack(
-        "{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:b}",
+        "{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:I, "
+        "s:I}",
         "version", ATOMIC_VERSION, "store", store, "containers", (int)info->containers, "running",
         (int)info->running, "created", (int)info->created, "exited", (int)info->exited, "images",
         (int)info->images, "objects", (json_int_t)usage->objects, "data_bytes",
@@ -88,7 +92,8 @@ static bool print_json(const Engine *engine, const char *store, const EngineInfo
         (json_int_t)usage->metadata_bytes, "total_bytes", (json_int_t)usage->fs_total,
         "available_bytes", (json_int_t)usage->fs_available, "image_bytes",
         (json_int_t)info->image_bytes, "shared_bytes", (json_int_t)info->shared_bytes, "verity",
-        usage->verity, "verity_required", usage->secure);
+        usage->verity, "verity_required", usage->secure, "reserve_bytes",
+        (json_int_t)usage->reserve.size, "reserve_held_bytes", (json_int_t)usage->reserve.held);
     json_t *host = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:s}", "cgroup_version",
                              info->cgroup_version, "kernel", machine->system.release, "os",
                              machine->os, "architecture", machine->system.machine, "cpus",

@@ -2,6 +2,10 @@
 /* `atomic store init`, and what all verbs of the group share. */
 #include "cli/store_verbs.h"
 
+#include "cli/store_setup.h"
+
+#include <string.h>
+
 char *cli_store_path(const CliCommon *common)
 {
     if (!common->store && common->sysroot)
@@ -28,9 +32,12 @@ Tree *cli_store_load(Store *store, const char *name, Digest *out_image, GError *
 int cli_store_init(const CliCommand *command, int argc, char **argv, GError **error)
 {
     gboolean require_verity = false;
+    g_autofree char *reserve = NULL;
     const GOptionEntry entries[] = {
         {"require-verity", 0, 0, G_OPTION_ARG_NONE, &require_verity,
          "The kernel must check every object (fs-verity); fail where it can't", NULL},
+        {"reserve", 0, 0, G_OPTION_ARG_STRING, &reserve,
+         "Keep this much for the host's next upgrade: 2G, 3%, default, none", "SIZE"},
         G_OPTION_ENTRY_NULL,
     };
     g_auto(CliCommon) common = {0};
@@ -40,14 +47,15 @@ int cli_store_init(const CliCommand *command, int argc, char **argv, GError **er
     const StoreInitOptions options = {.require_verity = require_verity};
     if (!store_init_with(path, &options, error))
         return 1;
-    if (common.quiet)
-        return 0;
     g_autoptr(Store) store = store_open(path, error);
-    if (!store)
+    StoreReserveState state;
+    bool host = common.sysroot || strcmp(path, "/sysroot/atomic/store") == 0;
+    if (!store || !cli_init_reserve(store, reserve, host, error) ||
+        !store_reserve_read(store, &state, error))
         return 1;
-    fprintf(stderr, "Store: %s\nfs-verity: %s\n", path,
-            store_is_secure(store)    ? "required"
-            : store_has_verity(store) ? "on for every object, not required"
-                                      : "none here: 'atomic store fsck' checks digests");
+    g_autofree char *text = cli_describe_reserve(&state);
+    if (!common.quiet)
+        fprintf(stderr, "Store: %s\nfs-verity: %s\nReserve: %s\n", path, cli_describe_verity(store),
+                text);
     return 0;
 }

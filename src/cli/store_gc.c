@@ -5,6 +5,7 @@
 #include "base/cancel.h"
 #include "cli/document.h"
 #include "cli/human.h"
+#include "cli/store_setup.h"
 
 /* "90s", "30m", "1h30m", "2d", "1w" */
 static bool parse_duration(const char *text, uint64_t *out_seconds, GError **error)
@@ -41,22 +42,28 @@ static void list_removed(const char *path, uint64_t bytes, void *data)
         printf("%s\t%" G_GUINT64_FORMAT "\n", path, bytes);
 }
 
-static bool print_json(const StoreGcResult *result, bool dry_run, json_t *items, GError **error)
+static bool print_json(const StoreGcResult *result, const StoreReserveState *reserve, bool dry_run,
+                       json_t *items, GError **error)
 {
     json_t *document =
-        json_pack("{s:b, s:I, s:I, s:I, s:I, s:I}", "dry_run", dry_run, "objects",
+        json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "dry_run", dry_run, "objects",
                   (json_int_t)result->objects, "bytes", (json_int_t)result->bytes, "links",
                   (json_int_t)result->links, "leftovers", (json_int_t)result->leftovers,
-                  "kept_objects", (json_int_t)result->kept_objects);
+                  "kept_objects", (json_int_t)result->kept_objects, "reserve_bytes",
+                  (json_int_t)reserve->size, "reserve_held_bytes", (json_int_t)reserve->held);
     if (dry_run)
         json_object_set(document, "removed", items);
     return cli_print_document("atomic.store.gc/2", document, error);
 }
 
-static void print_result(const StoreGcResult *result, bool dry_run, bool quiet)
+static void print_result(const StoreGcResult *result, const StoreReserveState *reserve,
+                         bool dry_run, bool quiet)
 {
     g_autofree char *freed = human_bytes(result->bytes);
+    g_autofree char *reserved = cli_describe_reserve(reserve);
     printf("%s objects: %s\n", dry_run ? "Would free" : "Freed", freed);
+    if (!quiet && reserve->size > 0)
+        fprintf(stderr, "Reserve: %s\n", reserved);
     if (!quiet)
         fprintf(stderr,
                 "%" G_GUINT64_FORMAT " objects, %" G_GUINT64_FORMAT " links, %" G_GUINT64_FORMAT
@@ -72,11 +79,15 @@ static bool collect(const CliCommon *common, StoreGcOptions *options, GError **e
     StoreGcResult result;
     options->data = items;
     options->removed = options->dry_run && !common->quiet ? list_removed : NULL;
+    StoreReserveState reserve;
     bool good = store && store_gc(store, options, &result, error);
+    /* what was given up to an upgrade that was killed is taken again, now that there may be room */
+    good = good && (options->dry_run || store_reserve_fill(store, error)) &&
+           store_reserve_read(store, &reserve, error);
     if (good && common->json)
-        good = print_json(&result, options->dry_run, items, error);
+        good = print_json(&result, &reserve, options->dry_run, items, error);
     else if (good)
-        print_result(&result, options->dry_run, common->quiet);
+        print_result(&result, &reserve, options->dry_run, common->quiet);
     json_decref(items);
     return good;
 }

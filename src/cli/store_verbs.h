@@ -13,6 +13,8 @@ int cli_store_cat(const CliCommand *command, int argc, char **argv, GError **err
 int cli_store_mount(const CliCommand *command, int argc, char **argv, GError **error);
 int cli_store_unmount(const CliCommand *command, int argc, char **argv, GError **error);
 int cli_store_gc(const CliCommand *command, int argc, char **argv, GError **error);
+int cli_store_setup(const CliCommand *command, int argc, char **argv, GError **error);
+int cli_store_check(const CliCommand *command, int argc, char **argv, GError **error);
 int cli_store_fsck(const CliCommand *command, int argc, char **argv, GError **error);
 
 /* --store, else that of --sysroot, else the default one; the caller's. */

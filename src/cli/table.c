@@ -105,8 +105,8 @@ const CliCommand cli_commands[] = {
     {"store", "du", CLI_LATER, 0, "", "Show what uses space", NULL},
     {"store", "gc", CLI_STORE, J, "", "Remove objects that nothing refers to", "atomic store gc --dry-run"},
     {"store", "fsck", CLI_STORE, J, "", "Verify every object and name", "atomic store fsck"},
-    {"store", "setup", CLI_LATER, 0, "", "Prepare storage for production", NULL},
-    {"store", "check", CLI_LATER, 0, "", "Say what would make the storage better", NULL},
+    {"store", "setup", CLI_STORE, 0, "", "Use what the filesystem has: the reserve for upgrades, fs-verity on objects that have none", "atomic store setup --reserve default"},
+    {"store", "check", CLI_STORE, J, "", "Say what would make the storage better", "atomic store check"},
     {NULL},
 };
 

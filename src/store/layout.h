@@ -12,7 +12,8 @@ struct Store {
     int verity; /* of StoreVerity, atomic */
 };
 
-#define STORE_META "meta.json"
+#define STORE_META    "meta.json"
+#define STORE_RESERVE "reserve"
 
 /* "XX/REST" below objects/. */
 typedef struct {

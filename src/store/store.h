@@ -9,6 +9,7 @@
  *     streams/refs/NAME      -> ../[../…]ID
  *     staging/BOOTID-KEY/    objects being written; nothing refers to them. Also `roots` (what its writer counts
  *                            on), `journal`
+ *     reserve                space kept for a host's upgrade, when the store has one
  *     lock                   flock: shared per written batch, exclusive per sweep slice; holder inside
  *
  * Names under refs/ are the roots of garbage collection, and are made before the thing is used. A name may
@@ -49,6 +50,8 @@ int store_dirfd(const Store *store); /* borrowed */
 bool store_is_secure(const Store *store);
 /* Whether the filesystem has fs-verity: objects written from now on get it. */
 bool store_has_verity(const Store *store);
+/* Switches fs-verity on for the objects that were written before the filesystem had it; *out_sealed: for how many. */
+bool store_seal_all(Store *store, uint64_t *out_sealed, GError **error);
 
 /* --- objects -------------------------------------------------------------------------------------------- */
 
@@ -222,6 +225,30 @@ typedef struct {
 int store_mount_image(Store *store, const Digest *image, const StoreMountOptions *options,
                       GError **error);
 
+/* --- the reserve (store/reserve.c) ------------------------------------------------------------------------- */
+
+/* Space that is kept for the next upgrade of a host: the store's file `reserve`, allocated and never written. No
+ * image, container or volume can take it; only an upgrade gives it up, while it runs. */
+typedef struct {
+    uint64_t size; /* to be held; 0: there is no reserve */
+    uint64_t held; /* less after an upgrade that needed it */
+} StoreReserveState;
+bool store_reserve_read(Store *store, StoreReserveState *out_state, GError **error);
+/* 3 % of the filesystem, at least 512 MiB, at most 16 GiB and an eighth of what is free; none in memory (tmpfs). */
+bool store_reserve_default(Store *store, uint64_t *out_size, GError **error);
+/* Makes or changes it, durably; 0 removes it. ERROR_NO_SPACE with figures; ERROR_UNSUPPORTED where nothing can be
+ * allocated ahead. */
+bool store_reserve_set(Store *store, uint64_t size, GError **error);
+/* Allocates again what was given up, but no more than half of what is free; nothing while an upgrade has it. */
+bool store_reserve_fill(Store *store, GError **error);
+
+typedef struct StoreReserve StoreReserve;
+/* For a host's upgrade: when less is free than the reserve has, all of it becomes free. Whatever can be is held again
+ * when it is returned; after a kill by the next upgrade, `gc` or `setup`. */
+StoreReserve *store_reserve_take(Store *store, GError **error);
+void store_reserve_return(StoreReserve *reserve);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(StoreReserve, store_reserve_return)
+
 /* --- garbage collection, fsck ---------------------------------------------------------------------------- */
 
 typedef struct {
@@ -266,6 +293,7 @@ typedef struct {
     uint64_t objects, object_bytes; /* everything in objects/ */
     uint64_t metadata_bytes;        /* images and streams among them */
     uint64_t fs_total, fs_available;
+    StoreReserveState reserve;
     bool verity, secure; /* store_has_verity, store_is_secure */
 } StoreUsage;
 bool store_usage(Store *store, StoreUsage *out_usage, GError **error);

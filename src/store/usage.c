@@ -44,7 +44,8 @@ bool store_usage(Store *store, StoreUsage *out_usage, GError **error)
         return error_throw_errno(error, "cannot look at the filesystem of '%s'", store->path);
     if (!add_links(store, STORE_IMAGES, metadata, error) ||
         !add_links(store, STORE_STREAMS, metadata, error) ||
-        !scan_objects(store, count_object, &count, error))
+        !scan_objects(store, count_object, &count, error) ||
+        !store_reserve_read(store, &usage.reserve, error))
         return false;
     usage.fs_total = (uint64_t)fs.f_blocks * fs.f_frsize;
     usage.fs_available = (uint64_t)fs.f_bavail * fs.f_frsize;

@@ -10,7 +10,9 @@
  *
  * Whether the filesystem can is found out by the first object of a process: one failed call, and no more are made.
  */
-#include "store/layout.h"
+#include "store/scan.h"
+
+#include "base/cancel.h"
 
 #include <errno.h>
 #include <linux/fsverity.h>
@@ -146,6 +148,40 @@ bool store_check_seal(Store *store, int fd, const Digest *object, GError **error
            error_throw(error, ERROR_CORRUPT,
                        "object '%.12s' is damaged: fs-verity measures '%.12s'",
                        digest_hex(object).text, digest_hex(&measured).text);
+}
+
+typedef struct {
+    Store *store;
+    uint64_t sealed;
+} SealAll;
+
+/* In place: an object that another process has open for writing is no object of ours. */
+static bool seal_stored(const Digest *object, const char *path, const struct stat *st _unused,
+                        void *data, GError **error)
+{
+    SealAll *all = data;
+    Digest measured;
+    _autofd int fd =
+        object ? openat(all->store->objects_fd, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC) : -1;
+    if (fd < 0 || measure(fd, &measured) != ENODATA)
+        return cancel_check(error);
+    errno = enable(fd);
+    if (errno && !is_unsupported(errno))
+        return error_throw_errno(error, "cannot switch fs-verity on for object '%.12s'",
+                                 digest_hex(object).text);
+    all->sealed += errno == 0;
+    return cancel_check(error);
+}
+
+bool store_seal_all(Store *store, uint64_t *out_sealed, GError **error)
+{
+    SealAll all = {.store = store};
+    if (store_has_verity(store) && !scan_objects(store, seal_stored, &all, error))
+        return false;
+    if (all.sealed > 0 && syncfs(store->dirfd) < 0)
+        return error_throw_errno(error, "cannot sync the store '%s'", store->path);
+    *out_sealed = all.sealed;
+    return true;
 }
 
 /* --- the store as a whole ------------------------------------------------------------------------------- */

@@ -91,7 +91,7 @@ stop_server() {
 # host DIR: a host that follows the server
 host() {
     export ATOMIC_SYSROOT=$PWD/$1
-    "$ATOMIC" host init --sysroot "$1" --os test-os
+    "$ATOMIC" host init --sysroot "$1" --os test-os --reserve none
     "$ATOMIC" tree remote add --no-verify origin "$url"
 }
 

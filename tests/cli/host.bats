@@ -19,10 +19,11 @@ teardown() {
 }
 
 @test "host init: layout, twice is fine, a second OS, no status yet" {
-    "$ATOMIC" host init --sysroot sys --os one
-    "$ATOMIC" host init --sysroot sys --os one
-    "$ATOMIC" host init --sysroot sys --os two
+    "$ATOMIC" host init --sysroot sys --os one --reserve 2M
+    "$ATOMIC" host init --sysroot sys --os one --reserve 1M
+    "$ATOMIC" host init --sysroot sys --os two --reserve 1M
     [ -d sys/atomic/os/one/var ] && [ -d sys/atomic/os/two/var ] && [ -d sys/atomic/deploy ] && [ -d sys/atomic/remotes.d ]
+    [ "$(stat -c %s sys/atomic/store/reserve)" = 1048576 ]
     [ -d sys/boot/loader/entries ] && [ "$(readlink sys/boot/loader)" = loader.0 ] && [ -e sys/atomic/store/meta.json ]
     [ "$("$ATOMIC" status --sysroot sys)" = "No deployments." ]
     [ "$("$ATOMIC" status --sysroot sys --json | jq -c .deployments)" = "[]" ]
@@ -31,7 +32,7 @@ teardown() {
     run "$ATOMIC" host init --sysroot sys
     [ "$status" -eq 2 ] && [[ $output == *"--os is missing"* ]]
     mkdir -p other/boot/loader/entries
-    run "$ATOMIC" host init --sysroot other --os one
+    run "$ATOMIC" host init --sysroot other --os one --reserve none
     [ "$status" -eq 1 ] && [[ $output == *"'boot/loader' exists and is no link of ours"* ]]
 }
 
@@ -256,7 +257,7 @@ list_all() {
     [ "$status" -eq 1 ] && [[ $output == *"'empty' is no host"*"hint: "*"atomic host init"* ]]
     run "$ATOMIC" upgrade --sysroot empty
     [ "$status" -eq 1 ] && [[ $output == *"'empty' is no host"* ]]
-    "$ATOMIC" host init --sysroot fresh --os x
+    "$ATOMIC" host init --sysroot fresh --os x --reserve none
     run "$ATOMIC" upgrade --sysroot fresh
     [ "$status" -eq 1 ] && [[ $output == *"nothing is deployed"* ]]
 }
