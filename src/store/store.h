@@ -131,7 +131,7 @@ GHashTable *store_list_refs(Store *store, StoreKind kind, const char *prefix, GE
 typedef struct StoreStreamWriter StoreStreamWriter;
 /* content_type: eight bytes as a number, or'ed from the format's table ("ocilayer", 0xAFE1…). */
 StoreStreamWriter *store_stream_writer_new(StoreTxn *txn, uint64_t content_type, GError **error);
-/* Adjacent inline data becomes one chunk. */
+/* Adjacent inline data becomes one chunk, of any size, in bounded memory. */
 bool store_stream_write_inline(StoreStreamWriter *writer, const void *data, size_t size,
                                GError **error);
 bool store_stream_write_object(StoreStreamWriter *writer, const Digest *object, uint64_t size,
@@ -161,11 +161,15 @@ char **store_stream_ref_names(StoreStream *stream, GError **error);
 /* The targets of named references, by position. */
 size_t store_stream_n_refs(const StoreStream *stream);
 const Digest *store_stream_nth_ref(const StoreStream *stream, size_t index);
-/* The chunks in order: either data (inline) or an object; both NULL at the end. Valid until the next call. */
+/* The chunks in order: either data (inline, a long chunk in several pieces) or an object; both NULL at the end. Valid
+ * until the next call. */
 bool store_stream_next(StoreStream *stream, const uint8_t **out_data, size_t *out_size,
                        const Digest **out_object, GError **error);
 /* All bytes with objects put in, up to `limit`. For manifests, configs and commits. */
 GBytes *store_stream_read_all(StoreStream *stream, size_t limit, GError **error);
+/* All bytes into a file, pipe or socket, in bounded memory: the tar that a layer came as. ERROR_CORRUPT when they are
+ * more or fewer than the stream says. */
+bool store_stream_write_fd(StoreStream *stream, int fd, GError **error);
 
 /* --- trees in and out (store/import.c, store/tar_read.c, store/tar_write.c, store/export.c) --------------- */
 
@@ -181,7 +185,10 @@ Tree *store_import_dir(StoreTxn *txn, int dirfd, StoreImportFlags flags, GError 
 
 /* A tar (uncompressed bytes come from the callback: the number read, 0 at the end, -1 with error set). The tree
  * is a layer when `layer` (OCI whiteout names `.wh.` are understood). `stream`, when not NULL, gets the tar as a
- * split stream, bit for bit. Entries that would escape are ERROR_INVALID. */
+ * split stream, bit for bit, whatever stands behind its end mark included. Reads to the end. v7, ustar, pax, GNU and star;
+ * sparse files of GNU and pax. A later entry of a name replaces an earlier one, a directory keeps what is in it. Paths
+ * lead to where they would with the tree as root; an entry that would escape, or has a `trusted.*` attribute or no
+ * place to be, is ERROR_INVALID and named. */
 typedef ssize_t (*StoreReadFunc)(void *data, void *buffer, size_t size, GError **error);
 Tree *store_import_tar(StoreTxn *txn, StoreReadFunc read, void *data, bool layer,
                        StoreStreamWriter *stream, GError **error);
@@ -195,6 +202,8 @@ typedef struct {
     bool (*object)(void *data, const Digest *object, uint64_t size, GError **error);
 } StoreTarSink;
 bool store_write_tar(Tree *tree, const StoreTarSink *sink, void *data, GError **error);
+/* The same into a file, pipe or socket, in bounded memory. */
+bool store_write_tar_fd(Store *store, Tree *tree, int fd, GError **error);
 
 /* Writes the files below dirfd (must be empty); owners only as root. */
 bool store_export_dir(Store *store, Tree *tree, int dirfd, GError **error);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* How it works: the object is mapped; the body is decompressed chunk by chunk into one buffer. The file may be
- * hostile (it can come with somebody's store): ranges are checked once at open, and a chunk's length is believed
- * only as far as data really comes. */
+ * hostile (it can come with somebody's store): ranges are checked once at open, a chunk is handed out as it is
+ * decompressed, whatever its length claims, and no more comes out than the size that the header claims. */
 #include "store/layout.h"
+#include "store/output.h"
 #include "store/stream.h"
 
 #include <string.h>
@@ -28,7 +29,8 @@ struct StoreStream {
     bool frame_done;
     uint8_t *out; /* decompressed, not taken yet */
     size_t out_at, out_size;
-    GByteArray *chunk;
+    uint64_t chunk_left; /* of the inline chunk that is being handed out */
+    uint64_t handed_out; /* inline */
 };
 
 static uint64_t number_at(const uint8_t *p)
@@ -101,7 +103,6 @@ StoreStream *store_stream_open(Store *store, const Digest *object, GError **erro
     g_autoptr(StoreStream) stream = g_new0(StoreStream, 1);
     stream->store = store_ref(store);
     stream->object = *object;
-    stream->chunk = g_byte_array_new();
     if (st.st_size > 0) {
         void *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (map == MAP_FAILED)
@@ -129,7 +130,6 @@ void store_stream_free(StoreStream *stream)
         munmap(stream->map, stream->map_size);
     ZSTD_freeDStream(stream->zstd);
     g_clear_pointer(&stream->refs, g_hash_table_unref);
-    g_clear_pointer(&stream->chunk, g_byte_array_unref);
     g_free(stream->out);
     store_unref(stream->store);
     g_free(stream);
@@ -256,23 +256,52 @@ static bool fill(StoreStream *stream, bool *out_end, GError **error)
     return true;
 }
 
-/* Appends `size` bytes to the chunk; fewer at the end of the body. */
-static bool take(StoreStream *stream, uint64_t size, GError **error)
+/* Up to `size` bytes, none only at the end of the body. */
+static bool take(StoreStream *stream, uint64_t size, const uint8_t **out_data, size_t *out_size,
+                 GError **error)
 {
-    while (size > 0) {
-        if (stream->out_at == stream->out_size) {
-            bool end;
-            if (!fill(stream, &end, error))
-                return false;
-            if (end)
-                return true;
-        }
-        size_t n = MIN(size, stream->out_size - stream->out_at);
-        g_byte_array_append(stream->chunk, stream->out + stream->out_at, (guint)n);
-        stream->out_at += n;
-        size -= n;
-    }
+    bool end = false;
+    if (stream->out_at == stream->out_size && !fill(stream, &end, error))
+        return false;
+    *out_data = stream->out + stream->out_at;
+    *out_size = end ? 0 : (size_t)MIN(size, stream->out_size - stream->out_at);
+    stream->out_at += *out_size;
     return true;
+}
+
+/* The number that begins a chunk; *out_end when there is none. */
+static bool take_number(StoreStream *stream, int64_t *out_number, bool *out_end, GError **error)
+{
+    uint8_t bytes[8];
+    for (size_t at = 0; at < sizeof bytes;) {
+        const uint8_t *piece;
+        size_t n;
+        if (!take(stream, sizeof bytes - at, &piece, &n, error))
+            return false;
+        *out_end = n == 0 && at == 0;
+        if (*out_end)
+            return true;
+        if (n == 0)
+            return damaged(stream, error, "it ends too early");
+        memcpy(bytes + at, piece, n);
+        at += n;
+    }
+    *out_number = (int64_t)number_at(bytes);
+    return true;
+}
+
+/* The next piece of the inline chunk. */
+static bool take_inline(StoreStream *stream, const uint8_t **out_data, size_t *out_size,
+                        GError **error)
+{
+    if (!take(stream, stream->chunk_left, out_data, out_size, error))
+        return false;
+    if (*out_size == 0)
+        return damaged(stream, error, "it ends too early");
+    stream->chunk_left -= *out_size;
+    stream->handed_out += *out_size;
+    return stream->handed_out <= stream->size ||
+           damaged(stream, error, "it has not the size it claims");
 }
 
 bool store_stream_next(StoreStream *stream, const uint8_t **out_data, size_t *out_size,
@@ -281,30 +310,25 @@ bool store_stream_next(StoreStream *stream, const uint8_t **out_data, size_t *ou
     *out_data = NULL;
     *out_size = 0;
     *out_object = NULL;
-    g_byte_array_set_size(stream->chunk, 0);
-    if (!take(stream, 8, error))
-        return false;
-    if (stream->chunk->len == 0)
-        return true;
-    if (stream->chunk->len < 8)
-        return damaged(stream, error, "it ends too early");
-    int64_t n = (int64_t)number_at(stream->chunk->data);
-    if (n >= 0) {
-        if ((uint64_t)n >= store_stream_n_objects(stream))
-            return damaged(stream, error, "it names an object that it does not list");
-        *out_object = store_stream_object(stream, (size_t)n);
-        return true;
+    if (stream->chunk_left > 0)
+        return take_inline(stream, out_data, out_size, error);
+    int64_t n = 0;
+    bool end = false;
+    if (!take_number(stream, &n, &end, error) || end)
+        return end;
+    if (n < 0) {
+        stream->chunk_left = -(uint64_t)n;
+        return take_inline(stream, out_data, out_size, error);
     }
-    if (n < -(int64_t)(1u << 31))
-        return damaged(stream, error, "a piece is too large");
-    g_byte_array_set_size(stream->chunk, 0);
-    if (!take(stream, (uint64_t)-n, error))
-        return false;
-    if (stream->chunk->len != (uint64_t)-n)
-        return damaged(stream, error, "it ends too early");
-    *out_data = stream->chunk->data;
-    *out_size = stream->chunk->len;
+    if ((uint64_t)n >= store_stream_n_objects(stream))
+        return damaged(stream, error, "it names an object that it does not list");
+    *out_object = store_stream_object(stream, (size_t)n);
     return true;
+}
+
+static bool check_size(const StoreStream *stream, uint64_t size, GError **error)
+{
+    return size == stream->size || damaged(stream, error, "it has not the size it claims");
 }
 
 GBytes *store_stream_read_all(StoreStream *stream, size_t limit, GError **error)
@@ -316,10 +340,10 @@ GBytes *store_stream_read_all(StoreStream *stream, size_t limit, GError **error)
         size_t size;
         if (!store_stream_next(stream, &data, &size, &object, error))
             return NULL;
-        if (!data && !object && all->len != stream->size)
-            return damaged(stream, error, "it has not the size it claims"), NULL;
         if (!data && !object)
-            return g_byte_array_free_to_bytes(g_steal_pointer(&all));
+            return check_size(stream, all->len, error)
+                       ? g_byte_array_free_to_bytes(g_steal_pointer(&all))
+                       : NULL;
         g_autoptr(GBytes) bytes = NULL;
         if (object) {
             bytes = store_read_object(stream->store, object, limit, error);
@@ -332,4 +356,34 @@ GBytes *store_stream_read_all(StoreStream *stream, size_t limit, GError **error)
                                     limit);
         g_byte_array_append(all, data, (guint)size);
     }
+}
+
+static bool write_chunks(StoreStream *stream, StoreOutput *output, GError **error)
+{
+    for (;;) {
+        const uint8_t *data;
+        const Digest *object;
+        size_t n;
+        uint64_t size;
+        if (!store_stream_next(stream, &data, &n, &object, error))
+            return false;
+        if (!data && !object)
+            return check_size(stream, output->size, error) && store_output_flush(output, error);
+        if (object && !store_object_size(stream->store, object, &size, error))
+            return false;
+        if (object && size > stream->size - MIN(output->size, stream->size))
+            return check_size(stream, UINT64_MAX, error);
+        if (!(object ? store_output_object(output, object, size, error)
+                     : store_output_bytes(output, data, n, error)))
+            return false;
+    }
+}
+
+bool store_stream_write_fd(StoreStream *stream, int fd, GError **error)
+{
+    StoreOutput output;
+    store_output_init(&output, stream->store, fd);
+    bool good = write_chunks(stream, &output, error);
+    store_output_clear(&output);
+    return good;
 }

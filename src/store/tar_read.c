@@ -13,95 +13,10 @@
 typedef struct {
     StoreTxn *txn;
     Tree *tree;
-    StoreReadFunc read;
-    void *data;
+    TarInput input;
     bool layer;
-    StoreStreamWriter *stream;
-    char *buffer; /* PIECE bytes */
+    uint64_t holes_left;
 } TarReader;
-
-enum { PIECE = 1 << 20 };
-
-/* --- bytes ---------------------------------------------------------------------------------------------- */
-
-/* Up to `size` bytes, fewer only at the end; -1 with the error set. */
-static ssize_t read_some(TarReader *reader, void *buffer, size_t size, GError **error)
-{
-    size_t total = 0;
-    while (total < size) {
-        ssize_t n = reader->read(reader->data, (char *)buffer + total, size - total, error);
-        if (n < 0)
-            return -1;
-        if (n == 0)
-            break;
-        total += (size_t)n;
-    }
-    return (ssize_t)total;
-}
-
-static bool read_exactly(TarReader *reader, void *buffer, size_t size, GError **error)
-{
-    ssize_t n = read_some(reader, buffer, size, error);
-    if (n >= 0 && (size_t)n < size)
-        return error_throw(error, ERROR_CORRUPT, "the tar ends too early");
-    return n >= 0;
-}
-
-static bool put_inline(TarReader *reader, const void *data, size_t size, GError **error)
-{
-    return !reader->stream || store_stream_write_inline(reader->stream, data, size, error);
-}
-
-/* The bytes, which also go inline. */
-static bool read_inline(TarReader *reader, void *buffer, size_t size, GError **error)
-{
-    return read_exactly(reader, buffer, size, error) && put_inline(reader, buffer, size, error);
-}
-
-static size_t padding_of(uint64_t size)
-{
-    return (TAR_BLOCK - size % TAR_BLOCK) % TAR_BLOCK;
-}
-
-static bool read_padding(TarReader *reader, uint64_t size, GError **error)
-{
-    char padding[TAR_BLOCK];
-    return read_inline(reader, padding, padding_of(size), error);
-}
-
-static bool skip_inline(TarReader *reader, uint64_t size, GError **error)
-{
-    while (size > 0) {
-        size_t n = (size_t)MIN(size, PIECE);
-        if (!read_inline(reader, reader->buffer, n, error))
-            return false;
-        size -= n;
-    }
-    return true;
-}
-
-static bool read_rest(TarReader *reader, GError **error)
-{
-    for (;;) {
-        ssize_t n = read_some(reader, reader->buffer, PIECE, error);
-        if (n <= 0)
-            return n == 0;
-        if (!put_inline(reader, reader->buffer, (size_t)n, error))
-            return false;
-    }
-}
-
-/* The body of a header that describes the next entry. */
-static char *read_extra(TarReader *reader, uint64_t size, GError **error)
-{
-    if (size > TAR_EXTRA_MAX)
-        return error_throw_null(error, ERROR_INVALID,
-                                "the tar has a header of %" G_GUINT64_FORMAT " bytes", size);
-    g_autofree char *text = g_malloc0((size_t)size + 1);
-    if (!read_inline(reader, text, (size_t)size, error) || !read_padding(reader, size, error))
-        return NULL;
-    return g_steal_pointer(&text);
-}
 
 /* --- places in the tree --------------------------------------------------------------------------------- */
 
@@ -176,8 +91,8 @@ static TreeNode *place(TarReader *reader, TreeNode *dir, const char *name, uint3
 
 static bool read_small(TarReader *reader, const TarEntry *entry, TreeInode *inode, GError **error)
 {
-    char content[TREE_INLINE_MAX];
-    if (!read_inline(reader, content, (size_t)entry->size, error))
+    const uint8_t *content = tar_input_inline(&reader->input, (size_t)entry->size, error);
+    if (!content)
         return false;
     tree_set_inline(reader->tree, inode, content, (size_t)entry->size);
     return true;
@@ -189,9 +104,10 @@ static bool read_pieces(TarReader *reader, uint64_t size, Digest *out_object, GE
     if (!writer)
         return false;
     for (uint64_t left = size; left > 0;) {
-        size_t n = (size_t)MIN(left, PIECE);
-        if (!read_exactly(reader, reader->buffer, n, error) ||
-            !store_writer_append(writer, reader->buffer, n, error)) {
+        size_t n = (size_t)MIN(left, TAR_PIECE);
+        const uint8_t *piece =
+            cancel_check(error) ? tar_input_take(&reader->input, n, error) : NULL;
+        if (!piece || !store_writer_append(writer, piece, n, error)) {
             store_writer_abort(writer);
             return false;
         }
@@ -200,24 +116,43 @@ static bool read_pieces(TarReader *reader, uint64_t size, Digest *out_object, GE
     return store_writer_finish(writer, out_object, error);
 }
 
+static bool read_whole(TarReader *reader, uint64_t size, Digest *out_object, GError **error)
+{
+    const uint8_t *bytes = tar_input_take(&reader->input, (size_t)size, error);
+    return bytes && store_txn_put(reader->txn, bytes, (size_t)size, out_object, error);
+}
+
 static bool read_large(TarReader *reader, const TarEntry *entry, TreeInode *inode, GError **error)
 {
     Digest object;
-    bool whole = entry->size <= PIECE;
-    if (whole ? !read_exactly(reader, reader->buffer, (size_t)entry->size, error) ||
-                    !store_txn_put(reader->txn, reader->buffer, (size_t)entry->size, &object, error)
-              : !read_pieces(reader, entry->size, &object, error))
+    StoreStreamWriter *stream = reader->input.stream;
+    if (!(entry->size <= TAR_PIECE ? read_whole : read_pieces)(reader, entry->size, &object, error))
         return false;
     tree_set_object(reader->tree, inode, &object, entry->size);
-    return !reader->stream ||
-           store_stream_write_object(reader->stream, &object, entry->size, error);
+    return !stream || store_stream_write_object(stream, &object, entry->size, error);
 }
 
-static bool read_content(TarReader *reader, const TarEntry *entry, TreeInode *inode, GError **error)
+static bool read_sparse(TarReader *reader, TarEntry *entry, TreeInode *inode, GError **error)
+{
+    uint8_t small[TREE_INLINE_MAX];
+    Digest object;
+    if (!tar_sparse_read(&reader->input, entry, reader->txn, &reader->holes_left, small, &object,
+                         error))
+        return false;
+    if (entry->real_size > TREE_INLINE_MAX)
+        tree_set_object(reader->tree, inode, &object, entry->real_size);
+    else
+        tree_set_inline(reader->tree, inode, small, (size_t)entry->real_size);
+    return true;
+}
+
+static bool read_content(TarReader *reader, TarEntry *entry, TreeInode *inode, GError **error)
 {
     bool small = entry->size <= TREE_INLINE_MAX;
-    return (small ? read_small : read_large)(reader, entry, inode, error) &&
-           read_padding(reader, entry->size, error);
+    bool read = entry->sparse ? read_sparse(reader, entry, inode, error)
+                : small       ? read_small(reader, entry, inode, error)
+                              : read_large(reader, entry, inode, error);
+    return read && tar_input_padding(&reader->input, entry->size, error);
 }
 
 static void take_metadata(TarReader *reader, const TarEntry *entry, TreeInode *inode)
@@ -300,6 +235,7 @@ static bool file_type(char type, uint32_t *out_mode)
         *out_mode = S_IFBLK;
         return true;
     case '5':
+    case 'D': /* GNU: of an incremental archive; the content is a list of names */
         *out_mode = S_IFDIR;
         return true;
     case '6':
@@ -310,7 +246,13 @@ static bool file_type(char type, uint32_t *out_mode)
     }
 }
 
-static bool add_node(TarReader *reader, const TarEntry *entry, TreeNode *dir, const char *name,
+static bool skip_content(TarReader *reader, const TarEntry *entry, GError **error)
+{
+    return tar_input_skip(&reader->input, entry->size, error) &&
+           tar_input_padding(&reader->input, entry->size, error);
+}
+
+static bool add_node(TarReader *reader, TarEntry *entry, TreeNode *dir, const char *name,
                      uint32_t type, GError **error)
 {
     TreeNode *node = name ? place(reader, dir, name, type, error) : dir;
@@ -326,15 +268,14 @@ static bool add_node(TarReader *reader, const TarEntry *entry, TreeNode *dir, co
     }
     if (type == S_IFCHR || type == S_IFBLK)
         node->inode->rdev = makedev(entry->major, entry->minor);
-    return type != S_IFREG || read_content(reader, entry, node->inode, error);
+    return type == S_IFREG ? read_content(reader, entry, node->inode, error)
+                           : skip_content(reader, entry, error);
 }
 
-static bool add_entry(TarReader *reader, const TarEntry *entry, GError **error)
+static bool add_entry(TarReader *reader, TarEntry *entry, GError **error)
 {
     uint32_t type = 0;
     bool link = entry->type == '1', known = file_type(entry->type, &type);
-    if (entry->sparse)
-        return error_throw(error, ERROR_UNSUPPORTED, "not supported yet: sparse files in a tar");
     if (!known && !link)
         return error_throw(error, ERROR_UNSUPPORTED,
                            "not supported yet: entries of type '%c' in a tar",
@@ -355,81 +296,89 @@ static bool add_entry(TarReader *reader, const TarEntry *entry, GError **error)
         return add_node(reader, entry, dir, name, type, error);
     if (!taken && !add_hard_link(reader, entry, dir, name, error))
         return false;
-    return skip_inline(reader, entry->size, error) && read_padding(reader, entry->size, error);
+    return skip_content(reader, entry, error);
 }
 
 /* --- the archive ---------------------------------------------------------------------------------------- */
+
+/* The body of a header that describes the next entry. */
+static bool read_extra(TarReader *reader, TarExtra *extra, const TarEntry *entry, GError **error)
+{
+    if (entry->size > TAR_EXTRA_MAX)
+        return error_throw(error, ERROR_INVALID,
+                           "the tar has a header of %" G_GUINT64_FORMAT " bytes", entry->size);
+    g_autofree char *text = g_malloc((size_t)entry->size + 1);
+    for (size_t at = 0; at < entry->size;) {
+        size_t n = MIN((size_t)entry->size - at, TAR_PIECE);
+        const uint8_t *piece = tar_input_inline(&reader->input, n, error);
+        if (!piece)
+            return false;
+        memcpy(text + at, piece, n);
+        at += n;
+    }
+    return tar_extra_parse(extra, entry->type, text, (size_t)entry->size, error) &&
+           tar_input_padding(&reader->input, entry->size, error);
+}
 
 static bool read_entry(TarReader *reader, const TarHeader *header, TarExtra *extra, GError **error)
 {
     g_autoptr(TarEntry) entry = tar_entry_new();
     if (!tar_header_parse(header, entry, error))
         return false;
-    if (strchr("LKxg", entry->type)) {
-        g_autofree char *text = read_extra(reader, entry->size, error);
-        if (!text)
+    if (tar_extra_is(entry->type))
+        return read_extra(reader, extra, entry, error);
+    if (entry->type == 'V') /* GNU: the name of the volume */
+        return skip_content(reader, entry, error);
+    bool good = tar_extra_apply(extra, entry, error) && add_entry(reader, entry, error);
+    return good || error_prefix(error, "'%.200s'", entry->path);
+}
+
+/* Behind the end mark: padding of the last record, or anything. */
+static bool read_rest(TarReader *reader, GError **error)
+{
+    StoreStreamWriter *stream = reader->input.stream;
+    for (;;) {
+        size_t n = TAR_PIECE;
+        const uint8_t *bytes = tar_input_some(&reader->input, &n, error);
+        if (!bytes || n == 0)
+            return bytes != NULL;
+        if (stream && !store_stream_write_inline(stream, bytes, n, error))
             return false;
-        if (entry->type == 'L' || entry->type == 'K') {
-            char **to = entry->type == 'L' ? &extra->long_name : &extra->long_link;
-            g_free(*to);
-            *to = g_steal_pointer(&text);
-            return true;
-        }
-        return tar_extra_parse_pax(entry->type == 'x' ? extra->pax : extra->global, text,
-                                   (size_t)entry->size, error);
     }
-    /* a size on what has no bytes is only information, but for hard links in pax archives (POSIX) */
-    bool pax = g_hash_table_size(extra->pax) > 0;
-    if (!tar_extra_apply(extra, entry, error))
-        return false;
-    tar_extra_next(extra);
-    if (entry->type != '0' && !(entry->type == '1' && pax) && entry->type >= '1' &&
-        entry->type <= '6')
-        entry->size = 0;
-    return add_entry(reader, entry, error) || error_prefix(error, "'%s'", entry->path);
 }
 
 static bool read_archive(TarReader *reader, GError **error)
 {
-    TarExtra extra;
-    tar_extra_init(&extra);
-    bool good = false;
+    g_autoptr(TarExtra) extra = tar_extra_new();
     for (;;) {
         TarHeader header;
-        ssize_t n = read_some(reader, &header, sizeof header, error);
-        if (n == 0) { /* without an end mark: fine */
-            good = true;
-            break;
-        }
-        if (n < 0 || !put_inline(reader, &header, (size_t)n, error))
-            break;
-        if (n < (ssize_t)sizeof header) {
-            error_throw(error, ERROR_CORRUPT, "the tar ends too early");
-            break;
-        }
-        if (tar_header_is_zero(&header)) {
-            good = read_rest(reader, error);
-            break;
-        }
-        if (!cancel_check(error) || !read_entry(reader, &header, &extra, error))
-            break;
+        size_t n = sizeof header;
+        const uint8_t *block = tar_input_some(&reader->input, &n, error);
+        if (!block || n == 0) /* without an end mark: fine */
+            return block != NULL;
+        if (n < sizeof header)
+            return error_throw(error, ERROR_CORRUPT, "the tar ends too early");
+        memcpy(&header, block, sizeof header);
+        StoreStreamWriter *stream = reader->input.stream;
+        if (!cancel_check(error) ||
+            (stream && !store_stream_write_inline(stream, &header, sizeof header, error)))
+            return false;
+        if (tar_header_is_zero(&header))
+            return read_rest(reader, error);
+        if (!read_entry(reader, &header, extra, error))
+            return false;
     }
-    tar_extra_clear(&extra);
-    return good;
 }
 
 Tree *store_import_tar(StoreTxn *txn, StoreReadFunc read, void *data, bool layer,
                        StoreStreamWriter *stream, GError **error)
 {
     g_autoptr(Tree) tree = tree_new();
-    g_autofree char *buffer = g_malloc(PIECE);
-    TarReader reader = {.txn = txn,
-                        .tree = tree,
-                        .read = read,
-                        .data = data,
-                        .layer = layer,
-                        .stream = stream,
-                        .buffer = buffer};
+    TarReader reader = {
+        .txn = txn, .tree = tree, .layer = layer, .holes_left = (uint64_t)TAR_HOLES_GIB << 30};
+    tar_input_init(&reader.input, read, data, stream);
     tree_root(tree)->inode->implicit = true;
-    return read_archive(&reader, error) ? g_steal_pointer(&tree) : NULL;
+    bool good = read_archive(&reader, error);
+    tar_input_clear(&reader.input);
+    return good ? g_steal_pointer(&tree) : NULL;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A tar that depends on nothing but the tree: names in byte order, ustar headers, a pax header only where ustar can't
  * say it, the end mark without record padding. Directories that are only on the way in a layer aren't written. */
+#include "store/output.h"
 #include "store/tar.h"
 
 #include <string.h>
@@ -239,4 +240,24 @@ bool store_write_tar(Tree *tree, const StoreTarSink *sink, void *data, GError **
     TarWriter writer = {.sink = sink, .data = data, .written = written};
     return write_node(&writer, tree_root(tree), "", error) &&
            write_bytes(&writer, end, sizeof end, error);
+}
+
+static bool output_bytes(void *data, const void *bytes, size_t size, GError **error)
+{
+    return store_output_bytes(data, bytes, size, error);
+}
+
+static bool output_object(void *data, const Digest *object, uint64_t size, GError **error)
+{
+    return store_output_object(data, object, size, error);
+}
+
+bool store_write_tar_fd(Store *store, Tree *tree, int fd, GError **error)
+{
+    static const StoreTarSink sink = {output_bytes, output_object};
+    StoreOutput output;
+    store_output_init(&output, store, fd);
+    bool good = store_write_tar(tree, &sink, &output, error) && store_output_flush(&output, error);
+    store_output_clear(&output);
+    return good;
 }
