@@ -230,7 +230,7 @@ static bool extract_archive(Copy *copy, const Source *source, const char *path, 
         return false;
     if (!archive_is_tar(fd))
         return true;
-    g_autoptr(Tree) tree = store_import_tar_file(copy->build->txn, fd, false, error);
+    g_autoptr(Tree) tree = store_import_tar_file(copy->build->txn, fd, false, NULL, error);
     if (!tree)
         return error_prefix(error, "'%s'", source->name);
     Copy inner = *copy;

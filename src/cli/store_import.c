@@ -75,7 +75,7 @@ static Tree *import_place(StoreTxn *txn, const Place *place, StoreImportFlags fl
     if (fd < 0)
         return NULL;
     Tree *tree = place->dir ? store_import_dir(txn, fd, flags, error)
-                            : store_import_tar_file(txn, fd, false, error);
+                            : store_import_tar_file(txn, fd, false, NULL, error);
     if (!tree)
         error_prefix(error, "cannot import '%s'", place->dir ? place->dir : place->tar);
     return tree;
@@ -125,46 +125,18 @@ int cli_store_import(const CliCommand *command, int argc, char **argv, GError **
 
 /* --- export --------------------------------------------------------------------------------------------- */
 
-typedef struct {
-    Store *store;
-    FILE *out;
-} TarFile;
-
-static bool write_bytes(void *data, const void *bytes, size_t size, GError **error)
-{
-    TarFile *file = data;
-    return fwrite(bytes, 1, size, file->out) == size ||
-           error_throw_errno(error, "cannot write the tar");
-}
-
-static bool write_object(void *data, const Digest *object, uint64_t size _unused, GError **error)
-{
-    TarFile *file = data;
-    _autofd int fd = store_open_object(file->store, object, error);
-    if (fd < 0)
-        return false;
-    char buffer[65536];
-    ssize_t n;
-    while ((n = sys_read_all(fd, buffer, sizeof buffer)) > 0)
-        if (!write_bytes(data, buffer, (size_t)n, error))
-            return false;
-    return n == 0 || error_throw(error, ERROR_FAILED, "cannot read object '%.12s': %s",
-                                 digest_hex(object).text, g_strerror((int)-n));
-}
-
 /* "-" is standard output. */
 static bool export_file(Store *store, Tree *tree, const Place *place, GError **error)
 {
-    static const StoreTarSink sink = {write_bytes, write_object};
     const char *path = place->tar ? place->tar : place->dump;
     bool standard = strcmp(path, "-") == 0;
     FILE *out = standard ? stdout : fopen(path, "we");
     if (!out)
         return error_throw_errno(error, "cannot create '%s'", path);
-    TarFile file = {.store = store, .out = out};
     bool good;
     if (place->tar) {
-        good = store_write_tar(tree, &sink, &file, error);
+        good = store_write_tar_fd(store, tree, fileno(out), error) ||
+               error_prefix(error, "'%s'", path);
     } else {
         g_autofree char *dump = tree_format_dump(tree);
         good = fputs(dump, out) >= 0 || error_throw_errno(error, "cannot write '%s'", path);

@@ -71,7 +71,7 @@ static Tree *read_tree(StoreTxn *txn, const CommitArguments *a, GError **error)
     }
     bool standard = strcmp(a->tar, "-") == 0;
     _autofd int fd = file_open_at(AT_FDCWD, standard ? "/dev/stdin" : a->tar, O_RDONLY, error);
-    Tree *tree = fd < 0 ? NULL : store_import_tar_file(txn, fd, false, error);
+    Tree *tree = fd < 0 ? NULL : store_import_tar_file(txn, fd, false, NULL, error);
     if (fd >= 0 && !tree)
         error_prefix(error, "cannot read '%s'", a->tar);
     return tree;

@@ -11,20 +11,18 @@
  *
  * Started by root it becomes nobody before the first request, and it can gain no privileges by exec.
  */
+#include "base/sys/confine.h"
 #include "net/decode.h"
 #include "net/protocol.h"
 
 #include <curl/curl.h>
 #include <errno.h>
-#include <grp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
-#define NOBODY           65534
 #define PER_HOST         8
 #define ATTEMPTS         5
 #define FIRST_PAUSE_USEC (200 * 1000) /* doubled each time */
@@ -312,13 +310,9 @@ static void drop_privileges(void)
         fprintf(stderr, "atomic-fetch: cannot change to '/': %s\n", g_strerror(errno));
         leave(1);
     }
-    if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
-                           setresuid(NOBODY, NOBODY, NOBODY) < 0)) {
-        fprintf(stderr, "atomic-fetch: cannot give up root's rights: %s\n", g_strerror(errno));
-        leave(1);
-    }
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
-        fprintf(stderr, "atomic-fetch: cannot set no_new_privs: %s\n", g_strerror(errno));
+    SysError failed;
+    if (sys_confine_user(&failed) < 0) {
+        fprintf(stderr, "atomic-fetch: %s\n", failed.message);
         leave(1);
     }
 }

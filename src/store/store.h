@@ -192,8 +192,10 @@ Tree *store_import_dir(StoreTxn *txn, int dirfd, StoreImportFlags flags, GError 
 typedef ssize_t (*StoreReadFunc)(void *data, void *buffer, size_t size, GError **error);
 Tree *store_import_tar(StoreTxn *txn, StoreReadFunc read, void *data, bool layer,
                        StoreStreamWriter *stream, GError **error);
-/* Opens a tar of any compression (libarchive) and imports it. */
-Tree *store_import_tar_file(StoreTxn *txn, int fd, bool layer, GError **error);
+/* The same of a file, pipe or socket, compressed or not (gzip, bzip2, xz, lzma, zstd, lz4). What is compressed is taken apart
+ * by a child process without rights (store/decompress.c); `stream` gets the uncompressed tar. */
+Tree *store_import_tar_file(StoreTxn *txn, int fd, bool layer, StoreStreamWriter *stream,
+                            GError **error);
 
 /* Writes the tree as a deterministic tar (pax where needed), through a sink that gets inline bytes or objects.
  * Whiteouts of a layer become `.wh.` names. */

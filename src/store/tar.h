@@ -76,6 +76,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(TarEntry, tar_entry_free)
 bool tar_entry_add_region(TarEntry *entry, uint64_t offset, uint64_t size, GError **error);
 
 bool tar_header_is_zero(const TarHeader *header);
+/* Its checksum is right. */
+bool tar_header_is_good(const TarHeader *header);
 /* ERROR_CORRUPT for a wrong checksum or number. */
 bool tar_header_parse(const TarHeader *header, TarEntry *entry, GError **error);
 /* A number of a field: octal digits, or GNU's binary number. */

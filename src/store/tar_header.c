@@ -88,7 +88,7 @@ static bool parse_u32(const char *field, size_t size, uint32_t *out_number, GErr
     return true;
 }
 
-static bool checksum_is_good(const TarHeader *header)
+bool tar_header_is_good(const TarHeader *header)
 {
     int64_t expected;
     if (!tar_number_parse(header->checksum, sizeof header->checksum, &expected, NULL))
@@ -150,7 +150,7 @@ static bool has_prefix(const TarHeader *header)
 bool tar_header_parse(const TarHeader *header, TarEntry *entry, GError **error)
 {
     int64_t size, mtime;
-    if (!checksum_is_good(header))
+    if (!tar_header_is_good(header))
         return bad_header(error);
     if (!parse_u32(header->mode, sizeof header->mode, &entry->mode, error) ||
         !parse_u32(header->uid, sizeof header->uid, &entry->uid, error) ||
