@@ -22,6 +22,7 @@
  * collect. So do we while we remove.
  */
 #include "base/cancel.h"
+#include "base/sys/process.h"
 #include "store/mark.h"
 #include "store/scan.h"
 
@@ -193,7 +194,15 @@ static bool collect(Gc *gc, GError **error)
 
 /* --- writers that died ---------------------------------------------------------------------------------- */
 
-/* Needs no lock of the store: the directory's own one is held. */
+/* The power may be cut when things have been removed that only what is not on the disk yet had made superfluous. */
+static bool sync_store(Gc *gc, GError **error)
+{
+    return syncfs(gc->store->dirfd) == 0 ||
+           error_throw_errno(error, "cannot sync the store '%s'", gc->store->path);
+}
+
+/* Needs no lock of the store: the directory's own one is held. Names that its writer was killed before syncing are synced
+ * now, for without the directory no other writer will think of it (others_write() in txn.c). */
 static bool sweep_writer(int staging, const char *name, StagingState state, void *data,
                          GError **error)
 {
@@ -208,7 +217,9 @@ static bool sweep_writer(int staging, const char *name, StagingState state, void
         if (fstatat(staging, path, &st, AT_SYMLINK_NOFOLLOW) == 0)
             bytes += (uint64_t)st.st_size;
     }
-    if (!files || (!gc->options->dry_run && !file_remove_all_at(staging, name, error)))
+    bool names_here = g_str_has_prefix(name, sys_boot_id());
+    if (!files || (!gc->options->dry_run && ((names_here && !sync_store(gc, error)) ||
+                                             !file_remove_all_at(staging, name, error))))
         return error_prefix(error, "cannot collect garbage");
     g_autofree char *path = g_strconcat(STORE_STAGING "/", name, NULL);
     gc->result.leftovers++;
@@ -311,10 +322,12 @@ static bool sync_links(Gc *gc, GError **error)
            file_sync_dir_at(gc->store->dirfd, "streams", error);
 }
 
+/* First the marked refs are made durable: one may have been moved by a process killed before its sync, and what it led to
+ * on the disk is not marked. */
 static bool sweep(Gc *gc, GError **error)
 {
     _autofd int foreign = store_lock_foreign(gc->store, error);
-    if (foreign < 0)
+    if (foreign < 0 || !sync_store(gc, error))
         return false;
     bool synced = false;
     while (gc->at < gc->items->len) {
