@@ -130,8 +130,9 @@ static char *decode(const char *part)
     return g_string_free(g_steal_pointer(&text), false);
 }
 
-/* Syncs the ref's directory and those above it up to refs/: some may be new, made by this process or by one that was
- * killed before it could sync. Of what is on disk already a sync costs nothing. */
+/* Syncs the ref's directory and those above it: some may be new, made by this process or by one that was killed before
+ * it could sync. So may the link that the ref leads to, in the uppermost. Of what is on disk already a sync costs
+ * little. */
 static bool sync_parents(Store *store, const char *path, GError **error)
 {
     g_autofree char *dir = g_path_get_dirname(path);
@@ -212,14 +213,18 @@ bool store_remove_ref(Store *store, StoreKind kind, const char *name, GError **e
         return error_throw_errno(error, "cannot remove the ref '%s'", name);
     /* directories that are empty now go too; the last that stays is synced */
     size_t root = strlen(store_kind_dir(kind)) + strlen("/refs");
-    char *slash;
-    while ((slash = strrchr(path, '/')) && (size_t)(slash - path) > root) {
-        *slash = '\0';
-        if (unlinkat(store->dirfd, path, AT_REMOVEDIR) < 0)
-            return file_sync_dir_at(store->dirfd, path, error) || true;
+    for (;;) {
+        *strrchr(path, '/') = '\0';
+        if (strlen(path) > root && unlinkat(store->dirfd, path, AT_REMOVEDIR) == 0)
+            continue;
+        g_autoptr(GError) failed = NULL;
+        if (file_sync_dir_at(store->dirfd, path, &failed))
+            return true;
+        if (strlen(path) > root && error_is(failed, ERROR_NOT_FOUND))
+            continue; /* somebody else removed it, whose sync is not ours */
+        g_propagate_error(error, g_steal_pointer(&failed));
+        return false;
     }
-    path[root] = '\0';
-    return file_sync_dir_at(store->dirfd, path, error);
 }
 
 static bool list_dir(Store *store, const char *path, const char *prefix, GHashTable *refs,

@@ -144,6 +144,10 @@ bool store_init_with(const char *path, const StoreInitOptions *options, GError *
     _autofd int lock = openat(dirfd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (lock < 0)
         return error_throw_errno(error, "cannot create '%s/lock'", path);
+    /* so that what is made durable in a store is in a directory that is: those above, too. A store that is there
+     * already may be that of a process killed before its last sync. */
+    if (exists ? fsync(dirfd) < 0 : syncfs(dirfd) < 0)
+        return error_throw_errno(error, "cannot sync '%s'", path);
     return exists ? check_same(path, options, error) : write_meta(dirfd, path, options, error);
 }
 

@@ -148,6 +148,7 @@ StoreTxn *store_txn_begin(Store *store, const char *key, GError **error)
         ftruncate(txn->roots_fd, st.st_size - st.st_size % DIGEST_SIZE) < 0)
         return error_throw_errno_null(error, "cannot write to the store '%s'", store->path);
     txn->modes_set = (st.st_mode & 07777) == 0644;
+    txn->inherited = st.st_size > 0;
     return !key || adopt(txn, error) ? g_steal_pointer(&txn) : NULL;
 }
 
@@ -211,18 +212,29 @@ static bool move_object(StoreTxn *txn, const Digest *digest, bool *out_new_dir, 
     return failed == 0 || error_throw_errno(error, "cannot store object '%.12s'", hex.text);
 }
 
-static bool sync_dirs(StoreTxn *txn, const bool touched[256], int n_touched, bool new_dir,
-                      GError **error)
+typedef struct {
+    bool dirs[256]; /* objects/XX */
+    int n_dirs;
+    bool new_dir; /* objects/ itself */
+} Touched;
+
+static void touch(Touched *touched, const Digest *digest)
 {
-    if (n_touched > SYNC_EACH)
+    touched->n_dirs += !touched->dirs[digest->bytes[0]];
+    touched->dirs[digest->bytes[0]] = true;
+}
+
+static bool sync_dirs(StoreTxn *txn, const Touched *touched, GError **error)
+{
+    if (touched->n_dirs > SYNC_EACH)
         return syncfs(txn->dirfd) == 0 || error_throw_errno(error, "cannot sync the store");
     for (int i = 0; i < 256; i++) {
         char dir[3];
         g_snprintf(dir, sizeof dir, "%02x", i);
-        if (touched[i] && !file_sync_dir_at(txn->store->objects_fd, dir, error))
+        if (touched->dirs[i] && !file_sync_dir_at(txn->store->objects_fd, dir, error))
             return false;
     }
-    return !new_dir || file_sync_dir_at(txn->store->objects_fd, ".", error);
+    return !touched->new_dir || file_sync_dir_at(txn->store->objects_fd, ".", error);
 }
 
 /* What others must not sweep, before the objects have their names, so that a kill in between loses none of them to a
@@ -261,25 +273,49 @@ static void settle(StoreTxn *txn, GHashTable *set)
     }
 }
 
-static bool flush_staged(StoreTxn *txn, GError **error)
+/* Whether names in objects/ may not be on the disk yet: a writer has its staging until it has synced them, and what
+ * a killed one left is here until it is gone on with or collected. What another boot left was on the disk, or isn't there. */
+static bool others_write(const StoreTxn *txn)
 {
-    bool touched[256] = {false}, new_dir = false;
-    int n_touched = 0;
-    if (g_hash_table_size(txn->staged) == 0)
+    if (txn->inherited)
         return true;
-    if (!sync_staged(txn, error))
-        return false;
+    g_autoptr(GPtrArray) names = file_list_at(txn->store->dirfd, STORE_STAGING, NULL);
+    for (guint i = 0; names && i < names->len; i++)
+        if (strcmp(names->pdata[i], txn->name) != 0 &&
+            g_str_has_prefix(names->pdata[i], sys_boot_id()))
+            return true;
+    return !names;
+}
+
+static bool move_staged(StoreTxn *txn, Touched *touched, GError **error)
+{
     GHashTableIter iter;
-    gpointer key;
+    gpointer digest;
     g_hash_table_iter_init(&iter, txn->staged);
-    while (g_hash_table_iter_next(&iter, &key, NULL)) {
-        const Digest *digest = key;
-        if (!move_object(txn, digest, &new_dir, error))
+    while (g_hash_table_iter_next(&iter, &digest, NULL)) {
+        if (!move_object(txn, digest, &touched->new_dir, error))
             return false;
-        n_touched += !touched[digest->bytes[0]];
-        touched[digest->bytes[0]] = true;
+        touch(touched, digest);
     }
-    return sync_dirs(txn, touched, n_touched, new_dir, error);
+    return true;
+}
+
+/* After this what was put and what was found are both in objects/ for good. Filesystems with one journal for all keep
+ * what another process renamed before us; btrfs needn't. */
+static bool flush_objects(StoreTxn *txn, GError **error)
+{
+    Touched touched = {0};
+    if (!sync_staged(txn, error) || !move_staged(txn, &touched, error))
+        return false;
+    if (others_write(txn)) {
+        GHashTableIter iter;
+        gpointer digest;
+        g_hash_table_iter_init(&iter, txn->found);
+        while (g_hash_table_iter_next(&iter, &digest, NULL))
+            touch(&touched, digest);
+        touched.new_dir = true;
+    }
+    return sync_dirs(txn, &touched, error);
 }
 
 /* Under the mutex. A failure is final: after a failed sync nobody knows what is on the disk. */
@@ -294,7 +330,7 @@ static bool flush(StoreTxn *txn, GError **error)
     }
     if (!txn_open_batch(txn, error))
         return false;
-    txn->failed = !write_roots(txn, error) || !flush_staged(txn, error);
+    txn->failed = !write_roots(txn, error) || !flush_objects(txn, error);
     if (!txn->failed) {
         settle(txn, txn->staged);
         settle(txn, txn->found);
@@ -393,6 +429,9 @@ static void leave_staging(StoreTxn *txn)
     while (g_hash_table_iter_next(&iter, &digest, NULL))
         unlinkat(txn->dirfd, digest_hex(digest).text, 0);
     if (txn->keyed && !txn->done && faccessat(txn->dirfd, STORE_STAGING_JOURNAL, F_OK, 0) == 0)
+        return;
+    if (txn->failed &&
+        syncfs(txn->dirfd) < 0) /* some may have got into objects/: see others_write() */
         return;
     g_autofree char *path = g_strconcat(STORE_STAGING "/", txn->name, NULL);
     file_remove_all_at(txn->store->dirfd, path,

@@ -8,7 +8,8 @@ struct StoreTxn {
     Store *store;
     char *name; /* below staging/ */
     bool keyed, done, failed;
-    int dirfd; /* the staging directory: locked, and what syncfs is called on */
+    bool inherited; /* a killed writer of the same key got as far as its `roots` */
+    int dirfd;      /* the staging directory: locked, and what syncfs is called on */
     int roots_fd;
     int lock_fd;         /* the store's, while a batch is open */
     bool modes_set;      /* the umask leaves 0644 as it is */
