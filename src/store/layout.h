@@ -28,6 +28,8 @@ const char *store_kind_dir(StoreKind kind);
 /* The path below the store of a ref, percent-encoded; ERROR_INVALID for names that can't be. */
 char *store_ref_path(StoreKind kind, const char *name, GError **error);
 
+/* ERROR_PERMISSION says whose store it is. */
+bool store_check_writable(Store *store, GError **error);
 /* The store's lock: shared while a batch is written, exclusive while a slice is swept. An fd whose closing
  * unlocks. `purpose` goes into the file. ERROR_BUSY names the holder after a while. */
 int store_lock(Store *store, bool exclusive, const char *purpose, GError **error);

@@ -50,8 +50,12 @@ static bool throw_mount(GError **error, int context, const char *what)
     text[n > 0 ? n : 0] = '\0';
     errno = number;
     if (number == EPERM || number == EACCES)
-        return error_throw(error, ERROR_PERMISSION, "cannot mount %s: %s\nhint: this needs root",
-                           what, g_strerror(number));
+        return error_throw(
+            error, ERROR_PERMISSION,
+            "cannot mount %s: %s\nhint: this needs root (CAP_SYS_ADMIN): an image can't be "
+            "mounted in a user namespace; 'atomic store export IMAGE --dir DIR' "
+            "copies the files instead",
+            what, g_strerror(number));
     return n > 2 ? error_throw_errno(error, "cannot mount %s (%s)", what, g_strchomp(text + 2))
                  : error_throw_errno(error, "cannot mount %s", what);
 }

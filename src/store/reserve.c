@@ -122,6 +122,8 @@ static bool resize(Store *store, int fd, uint64_t size, GError **error)
 
 bool store_reserve_set(Store *store, uint64_t size, GError **error)
 {
+    if (!store_check_writable(store, error))
+        return false;
     if (size == 0)
         return unlinkat(store->dirfd, STORE_RESERVE, 0) == 0 || errno == ENOENT ||
                error_throw_errno(error, "cannot remove the reserve of '%s'", store->path);

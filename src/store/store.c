@@ -88,7 +88,26 @@ static bool read_meta(int dirfd, const char *path, GError **error)
     return false;
 }
 
+#define HINT_OWN_STORE "hint: --store DIR names one of your own, which needs no root"
+
 /* --- open and init -------------------------------------------------------------------------------------- */
+
+static int open_dir(const char *path, GError **error)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0)
+        return fd;
+    if (errno == ENOENT || errno == ENOTDIR)
+        return error_throw_fd(error, ERROR_NOT_FOUND,
+                              "there is no store in '%s'\nhint: make one with 'atomic store init "
+                              "--store %s'",
+                              path, path);
+    if (errno == EACCES)
+        return error_throw_fd(error, ERROR_PERMISSION,
+                              "cannot open store '%s' of another user: %s\n" HINT_OWN_STORE, path,
+                              g_strerror(errno));
+    return error_throw_errno_fd(error, "cannot open store '%s'", path);
+}
 
 /* Last: what has a meta.json is a store. */
 static bool write_meta(int dirfd, const char *path, const StoreInitOptions *options, GError **error)
@@ -113,6 +132,24 @@ static bool check_same(const char *path, const StoreInitOptions *options, GError
                        path);
 }
 
+/* Before anything is written, so that the message speaks of the store and not of a file in it. */
+static bool check_writable(int dirfd, const char *path, GError **error)
+{
+    struct stat st;
+    if (faccessat(dirfd, ".", W_OK, AT_EACCESS) == 0)
+        return true;
+    if (errno != EACCES || fstat(dirfd, &st) < 0 || st.st_uid == geteuid())
+        return error_throw_errno(error, "cannot write to the store '%s'", path);
+    return error_throw(error, ERROR_PERMISSION,
+                       "cannot write to the store '%s': it belongs to user %u\n" HINT_OWN_STORE,
+                       path, (unsigned)st.st_uid);
+}
+
+bool store_check_writable(Store *store, GError **error)
+{
+    return check_writable(store->dirfd, store->path, error);
+}
+
 bool store_init(const char *path, GError **error)
 {
     return store_init_with(path, &(const StoreInitOptions){0}, error);
@@ -126,15 +163,13 @@ bool store_init_with(const char *path, const StoreInitOptions *options, GError *
     g_autoptr(GError) failed = NULL;
     if (!file_ensure_dir_at(AT_FDCWD, parent, 0755, &failed) ||
         !file_ensure_dir_at(AT_FDCWD, path, 0700, &failed))
-        return error_throw(
-            error, (ErrorCode)failed->code, "cannot make a store: %s%s", failed->message,
-            error_is(failed, ERROR_PERMISSION) ? "\nhint: --store DIR names one that needs no root"
-                                               : "");
-    _autofd int dirfd = file_open_dir_at(AT_FDCWD, path, error);
-    if (dirfd < 0)
-        return false;
+        return error_throw(error, (ErrorCode)failed->code, "cannot make a store: %s%s",
+                           failed->message,
+                           error_is(failed, ERROR_PERMISSION) ? "\n" HINT_OWN_STORE : "");
+    _autofd int dirfd = open_dir(path, error);
     bool exists;
-    if (!file_exists_at(dirfd, STORE_META, &exists, error))
+    if (dirfd < 0 || !file_exists_at(dirfd, STORE_META, &exists, error) ||
+        !check_writable(dirfd, path, error))
         return false;
     if (exists && !read_meta(dirfd, path, error))
         return false;
@@ -155,16 +190,8 @@ Store *store_open(const char *path, GError **error)
 {
     g_autoptr(Store) store = g_new0(Store, 1);
     *store = (Store){.references = 1, .path = g_strdup(path), .dirfd = -1, .objects_fd = -1};
-    store->dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (store->dirfd < 0 && (errno == ENOENT || errno == ENOTDIR))
-        return error_throw_null(error, ERROR_NOT_FOUND,
-                                "there is no store in '%s'\nhint: make one with 'atomic store init "
-                                "--store %s'",
-                                path, path);
-    if (store->dirfd < 0)
-        return error_throw_errno_null(error, "cannot open store '%s'%s", path,
-                                      errno == EACCES ? " of another user" : "");
-    if (!read_meta(store->dirfd, path, error) || !verity_open(store, error))
+    store->dirfd = open_dir(path, error);
+    if (store->dirfd < 0 || !read_meta(store->dirfd, path, error) || !verity_open(store, error))
         return NULL;
     store->objects_fd = file_open_dir_at(store->dirfd, "objects", error);
     return store->objects_fd < 0 ? NULL : g_steal_pointer(&store);
@@ -252,6 +279,10 @@ static bool wait_for_lock(Store *store, int fd, int operation, GError **error)
 int store_lock(Store *store, bool exclusive, const char *purpose, GError **error)
 {
     _autofd int fd = openat(store->dirfd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    int number = errno;
+    if (fd < 0 && !store_check_writable(store, error))
+        return -1;
+    errno = number;
     if (fd < 0)
         return error_throw_errno_fd(error, "cannot open '%s/lock'", store->path);
     if (!wait_for_lock(store, fd, exclusive ? LOCK_EX : LOCK_SH, error))

@@ -125,6 +125,8 @@ static bool adopt(StoreTxn *txn, GError **error)
 
 StoreTxn *store_txn_begin(Store *store, const char *key, GError **error)
 {
+    if (!store_check_writable(store, error))
+        return NULL;
     g_autoptr(StoreTxn) txn = g_new0(StoreTxn, 1);
     txn->store = store_ref(store);
     txn->keyed = key != NULL;
