@@ -15,3 +15,9 @@ bool cli_print_document(const char *schema, json_t *steal, GError **error)
     json_decref(document);
     return true;
 }
+
+json_t *cli_json_text(const char *text)
+{
+    g_autofree char *valid = g_utf8_make_valid(text, -1);
+    return json_string(valid);
+}

@@ -10,3 +10,5 @@
  * the same version, not taken away. ERROR_INVALID when `steal` is NULL: json_pack() refused a text that is not
  * UTF-8. */
 bool cli_print_document(const char *schema, json_t *steal, GError **error);
+/* A string; what is not UTF-8 in it (a file's name may be anything) is replaced. */
+json_t *cli_json_text(const char *text);

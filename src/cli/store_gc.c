@@ -36,8 +36,8 @@ static void list_removed(const char *path, uint64_t bytes, void *data)
 {
     json_t *items = data;
     if (items)
-        json_array_append_new(items,
-                              json_pack("{s:s, s:I}", "path", path, "bytes", (json_int_t)bytes));
+        json_array_append_new(items, json_pack("{s:o, s:I}", "path", cli_json_text(path), "bytes",
+                                               (json_int_t)bytes));
     else
         printf("%s\t%" G_GUINT64_FORMAT "\n", path, bytes);
 }

@@ -169,3 +169,13 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(OstreePullResult, ostree_pull_result_clear)
  * was. Failures name the object and the URL and change nothing. */
 bool ostree_pull(Store *store, const OstreeRemote *remote, const char *ref,
                  const OstreePullOptions *options, OstreePullResult *out_result, GError **error);
+
+/* --- single objects again (refetch.c) ---------------------------------------------------------- */
+
+typedef struct OstreeRefetch OstreeRefetch;
+/* For `store fsck --repair`. Nothing is read or connected before the first object. */
+OstreeRefetch *ostree_refetch_new(Store *store, const char *remotes_dir);
+void ostree_refetch_free(OstreeRefetch *refetch);
+/* Puts an object of a branch's commit into the transaction: a file fetched from the branch's remote and verified, a
+ * commit's image written anew. ERROR_NOT_FOUND when no branch says where it came from. */
+bool ostree_refetch(OstreeRefetch *refetch, StoreTxn *txn, const Digest *object, GError **error);

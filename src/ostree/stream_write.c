@@ -12,7 +12,7 @@ static uint32_t add_object(void *data, const Digest *object)
 /* A host tree is mounted as a root, and the deployment's etc and var, the boot and the physical root on it. In the
  * commit there must be no /etc beside /usr/etc (OSTree's deploy refuses even an empty one before 2023.6), so the image
  * gets what the commit lacks, as libostree's own images do. */
-static bool add_mount_points(Tree *tree, GError **error)
+bool stream_add_mount_points(Tree *tree, GError **error)
 {
     static const char *const names[] = {"boot", "etc", "sysroot", "var"};
     TreeNode *defaults = tree_lookup(tree, "usr/etc");
@@ -37,7 +37,8 @@ static bool write_image(StoreTxn *txn, const ObjectSet *set, const Digest *commi
     if (!variant || !commit_root(variant, &root, &meta, error))
         return false;
     g_autoptr(Tree) tree = commit_data_tree(object_set_find, set, &root, &meta, error);
-    return tree && add_mount_points(tree, error) && store_commit_image(txn, tree, out_image, error);
+    return tree && stream_add_mount_points(tree, error) &&
+           store_commit_image(txn, tree, out_image, error);
 }
 
 static bool write_stream(StoreTxn *txn, const ObjectSet *set, const Digest *commit,

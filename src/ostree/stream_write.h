@@ -8,3 +8,5 @@
  * last. */
 bool stream_write_commit(StoreTxn *txn, const ObjectSet *set, const Digest *commit, const char *ref,
                          GError **error);
+/* What the image of a commit has and its tree hasn't. */
+bool stream_add_mount_points(Tree *tree, GError **error);

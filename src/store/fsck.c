@@ -1,133 +1,234 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "base/cancel.h"
+/* How it works: measure all objects (fsck_objects.c), read all names and what they need (fsck_names.c), list what is
+ * wrong. With a repair function: move aside and put back what can be (fsck_repair.c), and check all again, until
+ * nothing more can be: an image that came back may need objects that nobody had known of.
+ */
+#include "store/fsck.h"
+
+#include "base/sys/process.h"
+#include "store/leftovers.h"
 #include "store/scan.h"
-#include "store/txn.h"
 
 #include <string.h>
 
-typedef struct {
-    Store *store;
-    const StoreFsckOptions *options;
-    StoreFsckResult result;
-    const char *what; /* the image or stream that is looked at */
-} Fsck;
+enum { THREADS = 64 };
 
-enum { IMAGE_LIMIT = 1 << 30 };
-
-static void problem(Fsck *fsck, const char *format, ...) _printf(2, 3);
-static void problem(Fsck *fsck, const char *format, ...)
+const char *store_problem_kind_name(StoreProblemKind kind)
 {
-    va_list args;
-    va_start(args, format);
-    g_autofree char *text = g_strdup_vprintf(format, args);
-    va_end(args);
-    fsck->result.problems++;
-    if (fsck->options->report)
-        fsck->options->report(&(const StoreProblem){.message = text}, fsck->options->data);
+    static const char *const names[] = {
+        [STORE_PROBLEM_DAMAGED] = "damaged",
+        [STORE_PROBLEM_MISSING] = "missing",
+        [STORE_PROBLEM_MISPLACED] = "misplaced",
+        [STORE_PROBLEM_BAD_IMAGE] = "bad-image",
+        [STORE_PROBLEM_BAD_STREAM] = "bad-stream",
+        [STORE_PROBLEM_WRONG_TYPE] = "wrong-type",
+        [STORE_PROBLEM_DANGLING_LINK] = "dangling-link",
+        [STORE_PROBLEM_DANGLING_REF] = "dangling-ref",
+        [STORE_PROBLEM_UNKNOWN] = "unknown",
+        [STORE_PROBLEM_LEFTOVER] = "leftover",
+    };
+    return names[kind];
 }
 
-static bool check_object(const Digest *object, const char *path, const struct stat *st, void *data,
-                         GError **error)
+static void problem_free(void *data)
 {
-    Fsck *fsck = data;
-    if (!object) {
-        problem(fsck, "'objects/%s' is not an object", path);
-        return cancel_check(error);
+    FsckProblem *problem = data;
+    g_free(problem->path);
+    g_free(problem->message);
+    g_strfreev(problem->needed_by);
+    g_free(problem);
+}
+
+void fsck_problem(Fsck *fsck, StoreProblemKind kind, const Digest *object, const char *path,
+                  char *message)
+{
+    FsckProblem *problem = g_new0(FsckProblem, 1);
+    *problem = (FsckProblem){.kind = kind, .path = g_strdup(path), .message = message};
+    problem->has_object = object != NULL;
+    if (object)
+        problem->object = *object;
+    g_mutex_lock(&fsck->mutex);
+    g_ptr_array_add(fsck->problems, problem);
+    g_mutex_unlock(&fsck->mutex);
+}
+
+void fsck_in_threads(unsigned threads, void *(*run)(void *data), void *data)
+{
+    g_autoptr(GPtrArray) others = g_ptr_array_new();
+    for (unsigned i = 1; i < threads; i++) {
+        GThread *thread = g_thread_try_new("fsck", run, data, NULL);
+        if (thread) /* else it takes longer */
+            g_ptr_array_add(others, thread);
     }
-    fsck->result.objects++;
-    fsck->result.bytes += (uint64_t)st->st_size;
-    g_autoptr(GError) failed = NULL;
-    Digest measured;
-    uint64_t size;
-    _autofd int fd = store_open_object(fsck->store, object, &failed);
-    if (fd < 0 || !store_measure(fd, &measured, &size, &failed))
-        problem(fsck, "%s", failed->message);
-    else if (!digest_equal(object, &measured))
-        problem(fsck, "object '%s' is damaged: its bytes measure '%.12s'", digest_hex(object).text,
-                digest_hex(&measured).text);
-    return cancel_check(error);
+    run(data);
+    for (guint i = 0; i < others->len; i++)
+        g_thread_join(others->pdata[i]);
 }
 
-static bool check_needed(TreeNode *node, void *data, GError **error _unused)
+/* --- what is wrong -------------------------------------------------------------------------------------- */
+
+static int compare_strings(const void *a, const void *b)
 {
-    Fsck *fsck = data;
-    if (!node->inode->has_object || store_has(fsck->store, &node->inode->object))
-        return true;
-    g_autofree char *path = tree_path(node);
-    problem(fsck, "%s: object '%.12s' of '%s' is missing", fsck->what,
-            digest_hex(&node->inode->object).text, path);
-    return true;
+    return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static bool check_image(Fsck *fsck, const Digest *object, GError **error)
+/* The last problem is about an object: who needs it, and why it could not be had again. */
+static void add_needs(Fsck *fsck, GHashTable *failures)
 {
-    g_autoptr(GBytes) bytes = store_read_object(fsck->store, object, IMAGE_LIMIT, error);
-    g_autoptr(Tree) tree = bytes ? tree_read_image(bytes, error) : NULL;
-    return tree && tree_walk(tree, check_needed, fsck, error);
+    enum { SHOWN = 3 };
+    FsckProblem *problem = fsck->problems->pdata[fsck->problems->len - 1];
+    GPtrArray *needs = g_hash_table_lookup(fsck->needs, &problem->object);
+    g_autoptr(GString) text = g_string_new(problem->message);
+    if (needs) {
+        g_ptr_array_sort(needs, compare_strings);
+        g_ptr_array_add(needs, NULL);
+        problem->needed_by = g_strdupv((char **)needs->pdata);
+        g_ptr_array_set_size(needs, (int)needs->len - 1);
+        for (guint i = 0; i < MIN(needs->len, SHOWN); i++)
+            g_string_append_printf(text, "%s'%s'", i ? ", " : ", needed by ",
+                                   problem->needed_by[i]);
+        if (needs->len > SHOWN)
+            g_string_append_printf(text, " and %u more", needs->len - SHOWN);
+    }
+    const char *failure = failures ? g_hash_table_lookup(failures, &problem->object) : NULL;
+    if (failure)
+        g_string_append_printf(text, "; not repaired: %s", failure);
+    g_free(problem->message);
+    problem->message = g_string_free(g_steal_pointer(&text), false);
 }
 
-static bool check_stream(Fsck *fsck, const Digest *object, GError **error)
+static void list_objects(Fsck *fsck, GHashTable *failures)
 {
-    g_autoptr(StoreStream) stream = store_stream_open(fsck->store, object, error);
-    if (!stream)
-        return false;
-    for (size_t i = 0; i < store_stream_n_objects(stream); i++)
-        if (!store_has(fsck->store, store_stream_object(stream, i)))
-            problem(fsck, "%s: object '%.12s' is missing", fsck->what,
-                    digest_hex(store_stream_object(stream, i)).text);
-    g_auto(GStrv) names = store_stream_ref_names(stream, error);
-    for (char **name = names; name && *name; name++)
-        if (!store_has(fsck->store, store_stream_ref(stream, *name, NULL)))
-            problem(fsck, "%s: the object of its reference '%s' is missing", fsck->what, *name);
-    const uint8_t *data;
-    const Digest *piece;
-    size_t size;
-    do {
-        if (!names || !store_stream_next(stream, &data, &size, &piece, error))
-            return false;
-    } while (data || piece);
-    return true;
-}
-
-static void check_link(Fsck *fsck, StoreKind kind, const char *name, const Digest *object)
-{
-    g_autofree char *what =
-        g_strdup_printf("%s '%s'", kind == STORE_IMAGES ? "image" : "stream", name);
-    g_autoptr(GError) failed = NULL;
-    fsck->what = what;
-    if (!object)
-        problem(fsck, "%s does not lead to an object", what);
-    else if (!store_has(fsck->store, object))
-        problem(fsck, "%s: object '%.12s' is missing", what, digest_hex(object).text);
-    else if (kind == STORE_IMAGES && strcmp(name, digest_hex(object).text) != 0)
-        problem(fsck, "%s leads to another object", what);
-    else if (!(kind == STORE_IMAGES ? check_image : check_stream)(fsck, object, &failed))
-        problem(fsck, "%s: %s", what, failed->message);
-}
-
-static bool check_names(Fsck *fsck, StoreKind kind, uint64_t *count, GError **error)
-{
-    g_autoptr(GHashTable) links = scan_links(fsck->store, kind, error);
-    g_autoptr(GPtrArray) names =
-        links ? scan_names(fsck->store, store_kind_dir(kind), false, error) : NULL;
-    g_autoptr(GHashTable) refs = names ? store_list_refs(fsck->store, kind, "", error) : NULL;
-    if (!refs)
-        return false;
-    for (guint i = 0; i < names->len; i++, ++*count) {
-        const char *name = g_ptr_array_index(names, i);
-        check_link(fsck, kind, name, g_hash_table_lookup(links, name));
-        if (!cancel_check(error))
-            return false;
+    for (guint i = 0; i < fsck->bad->len; i++) {
+        const FsckBad *bad = &g_array_index(fsck->bad, FsckBad, i);
+        g_autofree char *path = g_strconcat("objects/", store_object_path(&bad->object).text, NULL);
+        fsck_problem(fsck, STORE_PROBLEM_DAMAGED, &bad->object, path, g_strdup(bad->reason));
+        add_needs(fsck, failures);
     }
     GHashTableIter iter;
-    gpointer name, target;
-    g_hash_table_iter_init(&iter, refs);
-    while (g_hash_table_iter_next(&iter, &name, &target)) {
-        fsck->result.refs++;
-        if (!g_hash_table_contains(links, target))
-            problem(fsck, "the ref '%s/refs/%s' leads to '%s', which is not there",
-                    store_kind_dir(kind), (const char *)name, (const char *)target);
+    gpointer object;
+    g_hash_table_iter_init(&iter, fsck->needs);
+    while (g_hash_table_iter_next(&iter, &object, NULL)) {
+        const char *stray = g_hash_table_lookup(fsck->strays, object), *hex;
+        if (digest_table_marks(&fsck->objects, object) & FSCK_BAD)
+            continue;
+        DigestHex text = digest_hex(object);
+        hex = text.text;
+        fsck_problem(
+            fsck, stray ? STORE_PROBLEM_MISPLACED : STORE_PROBLEM_MISSING, object, stray,
+            stray ? g_strdup_printf("object '%s' is missing, its bytes are in '%s'", hex, stray)
+                  : g_strdup_printf("object '%s' is missing", hex));
+        add_needs(fsck, failures);
     }
+}
+
+static bool list_leftover(const char *path, uint64_t bytes _unused, void *data,
+                          GError **error _unused)
+{
+    fsck_problem(data, STORE_PROBLEM_LEFTOVER, NULL, path,
+                 g_strdup_printf("'%s' is left over", path));
+    return true;
+}
+
+static bool list_dead_writer(int staging_fd _unused, const char *name, StagingState state,
+                             void *data, GError **error)
+{
+    g_autofree char *path = g_strconcat(STORE_STAGING "/", name, NULL);
+    return state != STAGING_DEAD || list_leftover(path, 0, data, error);
+}
+
+static int compare_problems(const void *a, const void *b)
+{
+    const FsckProblem *x = *(FsckProblem *const *)a, *y = *(FsckProblem *const *)b;
+    if (x->kind != y->kind)
+        return (int)x->kind - (int)y->kind;
+    int order = digest_compare(&x->object, &y->object);
+    return order ? order : g_strcmp0(x->path, y->path);
+}
+
+/* --- the check ------------------------------------------------------------------------------------------ */
+
+static void bad_clear(void *bad)
+{
+    g_free(((FsckBad *)bad)->reason);
+}
+
+static void fsck_init(Fsck *fsck)
+{
+    fsck->result = (StoreFsckResult){0};
+    digest_table_init(&fsck->objects);
+    g_mutex_init(&fsck->mutex);
+    fsck->bad = g_array_new(false, false, sizeof(FsckBad));
+    g_array_set_clear_func(fsck->bad, bad_clear);
+    fsck->strays = g_hash_table_new_full(digest_hash, digest_equal_void, g_free, g_free);
+    fsck->needs = g_hash_table_new_full(digest_hash, digest_equal_void, g_free,
+                                        (GDestroyNotify)g_ptr_array_unref);
+    fsck->problems = g_ptr_array_new_with_free_func(problem_free);
+}
+
+static void fsck_clear(Fsck *fsck)
+{
+    digest_table_clear(&fsck->objects);
+    g_mutex_clear(&fsck->mutex);
+    g_array_unref(fsck->bad);
+    g_hash_table_unref(fsck->strays);
+    g_hash_table_unref(fsck->needs);
+    g_ptr_array_unref(fsck->problems);
+}
+
+static bool check(Fsck *fsck, GHashTable *failures, GError **error)
+{
+    if (!fsck_objects(fsck, error) || !fsck_names(fsck, error) ||
+        !leftovers_scan(fsck->store, list_leftover, fsck, error) ||
+        !scan_staging(fsck->store, list_dead_writer, fsck, error))
+        return false;
+    list_objects(fsck, failures);
+    g_ptr_array_sort(fsck->problems, compare_problems);
+    for (guint i = 0; i < fsck->problems->len; i++) {
+        const FsckProblem *problem = fsck->problems->pdata[i];
+        if (problem->kind == STORE_PROBLEM_LEFTOVER)
+            fsck->result.leftovers++;
+        else
+            fsck->result.problems++;
+    }
+    return true;
+}
+
+static void report(const Fsck *fsck)
+{
+    for (guint i = 0; fsck->options->report && i < fsck->problems->len; i++) {
+        const FsckProblem *problem = fsck->problems->pdata[i];
+        const StoreProblem shown = {
+            .kind = problem->kind,
+            .object = problem->has_object ? &problem->object : NULL,
+            .path = problem->path,
+            .needed_by = (const char *const *)problem->needed_by,
+            .message = problem->message,
+        };
+        fsck->options->report(&shown, fsck->options->data);
+    }
+}
+
+/* Checks, and repairs as long as that gets anything back. */
+static bool check_and_repair(Fsck *fsck, GError **error)
+{
+    g_autoptr(GHashTable) failures =
+        g_hash_table_new_full(digest_hash, digest_equal_void, g_free, g_free);
+    uint64_t repaired = 0, now = 1;
+    for (;;) {
+        if (!check(fsck, failures, error))
+            return false;
+        bool can =
+            fsck->options->repair && now > 0 && fsck->bad->len + g_hash_table_size(fsck->needs) > 0;
+        if (!can)
+            break;
+        if (!fsck_repair(fsck, failures, &now, error))
+            return false;
+        repaired += now;
+        fsck_clear(fsck);
+        fsck_init(fsck);
+    }
+    fsck->result.repaired = repaired;
     return true;
 }
 
@@ -136,10 +237,13 @@ bool store_fsck(Store *store, const StoreFsckOptions *options, StoreFsckResult *
 {
     static const StoreFsckOptions defaults;
     Fsck fsck = {.store = store, .options = options ? options : &defaults};
-    if (!scan_objects(store, check_object, &fsck, error) ||
-        !check_names(&fsck, STORE_IMAGES, &fsck.result.images, error) ||
-        !check_names(&fsck, STORE_STREAMS, &fsck.result.streams, error))
-        return false;
-    *out_result = fsck.result;
-    return true;
+    fsck.threads = fsck.options->threads ? fsck.options->threads : sys_threads(THREADS);
+    fsck_init(&fsck);
+    bool done = check_and_repair(&fsck, error);
+    if (done) {
+        report(&fsck);
+        *out_result = fsck.result;
+    }
+    fsck_clear(&fsck);
+    return done;
 }

@@ -23,6 +23,7 @@
  */
 #include "base/cancel.h"
 #include "base/sys/process.h"
+#include "store/leftovers.h"
 #include "store/mark.h"
 #include "store/scan.h"
 
@@ -78,25 +79,19 @@ static void add_item(Gc *gc, ItemKind kind, const Digest *object, uint64_t size,
     g_array_append_val(gc->items, item);
 }
 
-static int compare_objects(const void *a, const void *b)
+/* Objects last, in the order of their names; of leftovers what is in a directory before it. */
+static int compare_items(const void *a, const void *b)
 {
-    return digest_compare(&((const Item *)a)->object, &((const Item *)b)->object);
+    const Item *x = a, *y = b;
+    if (x->kind != y->kind)
+        return (int)x->kind - (int)y->kind;
+    return x->kind == ITEM_OBJECT ? digest_compare(&x->object, &y->object)
+                                  : strcmp(y->path, x->path);
 }
 
-/* Temporary names of ours and of composefs-rs. */
-static bool is_temporary(const char *path)
+static bool add_leftover(const char *path, uint64_t bytes, void *data, GError **error _unused)
 {
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    return g_str_has_prefix(name, ".tmp-") || g_str_has_prefix(name, ".symlink-");
-}
-
-static bool add_leftover(Gc *gc, const char *path, GError **error)
-{
-    struct stat st;
-    if (fstatat(gc->store->dirfd, path, &st, AT_SYMLINK_NOFOLLOW) == 0)
-        add_item(gc, ITEM_LEFTOVER, NULL, S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0, path);
-    else if (errno != ENOENT)
-        return error_throw_errno(error, "cannot look at '%s'", path);
+    add_item(data, ITEM_LEFTOVER, NULL, bytes, path);
     return true;
 }
 
@@ -108,7 +103,7 @@ static bool collect_object(const Digest *object, const char *path, ino_t inode _
     if (!cancel_check(error))
         return false;
     if (!object)
-        return !is_temporary(path) || add_leftover(gc, path, error);
+        return leftovers_visit(gc->store, path, add_leftover, gc, error);
     if (mark_is_live(&gc->mark, object)) {
         gc->result.kept_objects++;
         return true;
@@ -122,73 +117,29 @@ static bool collect_object(const Digest *object, const char *path, ino_t inode _
     return true;
 }
 
-static bool collect_links(Gc *gc, StoreKind kind, GError **error)
+static void collect_links(Gc *gc, StoreKind kind)
 {
-    const char *dir = store_kind_dir(kind);
-    g_autoptr(GPtrArray) names = scan_names(gc->store, dir, true, error);
-    for (guint i = 0; names && i < names->len; i++) {
-        const char *name = names->pdata[i];
-        const Digest *object = g_hash_table_lookup(gc->mark.links[kind], name);
-        g_autofree char *path = g_strconcat(dir, "/", name, NULL);
-        if (object && !mark_is_live(&gc->mark, object))
+    GHashTableIter iter;
+    gpointer name, object;
+    g_hash_table_iter_init(&iter, gc->mark.links[kind]);
+    while (g_hash_table_iter_next(&iter, &name, &object)) {
+        g_autofree char *path = g_strconcat(store_kind_dir(kind), "/", name, NULL);
+        if (!mark_is_live(&gc->mark, object))
             add_item(gc, ITEM_LINK, object, 0, path);
-        else if (is_temporary(path) && !add_leftover(gc, path, error))
-            return false;
     }
-    return names != NULL;
-}
-
-/* Temporary names, and directories that a removed ref left empty, the inner ones first. */
-static bool collect_ref_dir(Gc *gc, const char *path, bool *out_empty, GError **error)
-{
-    bool empty = true;
-    g_autoptr(GPtrArray) names = scan_names(gc->store, path, true, error);
-    for (guint i = 0; names && i < names->len; i++) {
-        g_autofree char *below = g_strconcat(path, "/", (const char *)names->pdata[i], NULL);
-        struct stat st;
-        bool gone = false;
-        if (fstatat(gc->store->dirfd, below, &st, AT_SYMLINK_NOFOLLOW) < 0) {
-            if (errno != ENOENT)
-                return error_throw_errno(error, "cannot look at '%s'", below);
-            continue;
-        }
-        if (S_ISDIR(st.st_mode) && !collect_ref_dir(gc, below, &gone, error))
-            return false;
-        if (gone || (!S_ISDIR(st.st_mode) && is_temporary(below)))
-            add_item(gc, ITEM_LEFTOVER, NULL, 0, below);
-        else
-            empty = false;
-    }
-    *out_empty = empty;
-    return names != NULL;
-}
-
-static bool collect_leftovers(Gc *gc, GError **error)
-{
-    static const char *const dirs[] = {"images/refs", "streams/refs"};
-    bool empty;
-    for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
-        if (!collect_ref_dir(gc, dirs[i], &empty, error))
-            return false;
-    g_autoptr(GPtrArray) names = scan_names(gc->store, ".", true, error);
-    for (guint i = 0; names && i < names->len; i++)
-        if (g_str_has_prefix(names->pdata[i], ".symlink-") &&
-            !add_leftover(gc, names->pdata[i], error))
-            return false;
-    return names != NULL;
 }
 
 static bool collect(Gc *gc, GError **error)
 {
-    if (!collect_links(gc, STORE_IMAGES, error) || !collect_links(gc, STORE_STREAMS, error) ||
-        !collect_leftovers(gc, error))
+    collect_links(gc, STORE_IMAGES);
+    collect_links(gc, STORE_STREAMS);
+    guint links = gc->items->len;
+    if (!leftovers_scan(gc->store, add_leftover, gc, error) ||
+        !scan_object_names(gc->store, collect_object, gc, error))
         return false;
-    guint objects = gc->items->len;
-    if (!scan_object_names(gc->store, collect_object, gc, error))
-        return false;
-    if (gc->items->len > objects)
-        qsort(&g_array_index(gc->items, Item, objects), gc->items->len - objects, sizeof(Item),
-              compare_objects);
+    if (gc->items->len > links)
+        qsort(&g_array_index(gc->items, Item, links), gc->items->len - links, sizeof(Item),
+              compare_items);
     return true;
 }
 

@@ -284,17 +284,43 @@ typedef struct {
 bool store_gc(Store *store, const StoreGcOptions *options, StoreGcResult *out_result,
               GError **error);
 
+typedef enum {
+    STORE_PROBLEM_DAMAGED,    /* an object can't be read, or its bytes are not those of its name */
+    STORE_PROBLEM_MISSING,    /* an object that something needs */
+    STORE_PROBLEM_MISPLACED,  /* the same, and its bytes lie under another name in objects/ */
+    STORE_PROBLEM_BAD_IMAGE,  /* it is what its name says, but no image */
+    STORE_PROBLEM_BAD_STREAM, /* the same of streams */
+    STORE_PROBLEM_WRONG_TYPE, /* a stream whose content type is not that of its id */
+    STORE_PROBLEM_DANGLING_LINK, /* in images/ or streams/: it leads to no object, or not to the named one */
+    STORE_PROBLEM_DANGLING_REF,
+    STORE_PROBLEM_UNKNOWN,  /* a file in objects/ that is none */
+    STORE_PROBLEM_LEFTOVER, /* of a killed writer: garbage, not counted among the problems */
+} StoreProblemKind;
+const char *store_problem_kind_name(StoreProblemKind kind); /* "damaged", "dangling-link" */
 typedef struct {
-    const char *message; /* what is wrong, as a person reads it */
+    StoreProblemKind kind;
+    const Digest *object; /* NULL: it is not about one */
+    const char *path;     /* in the store; NULL for what is missing */
+    const char *const
+        *needed_by; /* "images/refs/NAME: /usr/bin/env": damaged and missing ones; NULL-ended */
+    const char *message; /* as a person reads it */
 } StoreProblem;
 typedef void (*StoreProblemFunc)(const StoreProblem *problem, void *data);
+/* Puts the object into the transaction from wherever it can be had; a wrong one is not taken for it. */
+typedef bool (*StoreRepairFunc)(StoreTxn *txn, const Digest *object, void *data, GError **error);
 typedef struct {
-    StoreProblemFunc report; /* may be NULL */
-    void *data;
+    unsigned threads; /* 0: as many as there are processors */
+    StoreProblemFunc report;
+    /* With it, damaged objects are moved aside into damaged/ (never used again; the next collection removes them),
+     * what something needs is put back through it, and all is checked again. Reported is what is wrong in the end. */
+    StoreRepairFunc repair;
+    void *data; /* of both, which may be NULL */
 } StoreFsckOptions;
 typedef struct {
     uint64_t objects, bytes, images, streams, refs;
     uint64_t problems; /* each was reported through the callback */
+    uint64_t leftovers;
+    uint64_t repaired; /* objects put back */
 } StoreFsckResult;
 /* False only when it could not run; problems are counted. `options` may be NULL. */
 bool store_fsck(Store *store, const StoreFsckOptions *options, StoreFsckResult *out_result,

@@ -138,7 +138,8 @@ hint: 'atomic store ls' lists the images" ]
     rm "store/objects/${object:0:2}/${object:2}"
     run "$ATOMIC" store fsck --json
     [ "$status" -eq 1 ]
-    [[ $(jq -r '.problems[0]' <<<"$output") == *"of '/usr/bin/big' is missing" ]]
+    [ "$(jq -r '.problems[0] | [.kind, .object, .needed_by[0]] | join(" ")' <<<"$output")" = \
+        "missing $object images/refs/t: /usr/bin/big" ]
 }
 
 @test "a tar that would escape is refused" {

@@ -56,30 +56,6 @@ static void test_gc(Fixture *f, const void *data _unused)
     g_assert_false(store_find_stream(f->store, "layer", &layer, NULL));
 }
 
-static void test_fsck(Fixture *f, const void *data _unused)
-{
-    g_autoptr(GError) error = NULL;
-    Digest image = commit_files(f);
-    g_autoptr(Tree) tree = store_load_image(f->store, &image, &error);
-    Digest object = tree_lookup(tree, "/usr/hard")->inode->object;
-    g_autofree char *path = g_strdup_printf("store/objects/%.2s/%s", digest_hex(&object).text,
-                                            digest_hex(&object).text + 2);
-    g_assert_true(file_replace_at(f->top_fd, path, "damage", 6, 0644, 0, &error));
-    StoreFsckResult checked;
-    g_autoptr(GString) problems = g_string_new(NULL);
-    g_assert_true(check(f, problems, &checked, &error));
-    g_assert_cmpuint(checked.problems, ==, 1);
-    g_assert_nonnull(strstr(problems->str, "is damaged: its bytes measure"));
-    g_assert_cmpint(unlinkat(f->top_fd, path, 0), ==, 0);
-    g_string_truncate(problems, 0);
-    g_assert_true(check(f, problems, &checked, &error));
-    g_assert_nonnull(strstr(problems->str, "of '/usr/bin/prog' is missing"));
-    StoreUsage usage;
-    g_assert_true(store_usage(f->store, &usage, &error));
-    g_assert_cmpuint(usage.objects, ==, 1);
-    g_assert_cmpuint(usage.metadata_bytes, ==, usage.object_bytes);
-}
-
 /* Images that share some bytes come and lose their name, while others sweep. */
 static void *commit_again_and_again(void *data)
 {
@@ -388,7 +364,6 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     TEST("gc", test_gc);
-    TEST("fsck", test_fsck);
     TEST("gc-while-writing", test_gc_while_writing);
     TEST("gc-between", test_gc_between);
     TEST("batch-between-slices", test_batch_between_slices);
