@@ -147,6 +147,16 @@ static bool has_prefix(const TarHeader *header)
     return header->type != 'S' && memcmp(header->magic, "ustar", 6) == 0 && header->prefix[0];
 }
 
+/* 12 and 20 bits are all that Linux has. */
+static bool parse_device(const TarHeader *header, TarEntry *entry, GError **error)
+{
+    return parse_u32(header->major, sizeof header->major, &entry->major, error) &&
+           parse_u32(header->minor, sizeof header->minor, &entry->minor, error) &&
+           ((entry->major < 1 << 12 && entry->minor < 1 << 20) ||
+            error_throw(error, ERROR_INVALID, "the tar has a device %u:%u", entry->major,
+                        entry->minor));
+}
+
 bool tar_header_parse(const TarHeader *header, TarEntry *entry, GError **error)
 {
     int64_t size, mtime;
@@ -164,8 +174,7 @@ bool tar_header_parse(const TarHeader *header, TarEntry *entry, GError **error)
     entry->size = (uint64_t)size;
     entry->mtime = MAX(mtime, 0);
     bool device = entry->type == '3' || entry->type == '4';
-    if (device && (!parse_u32(header->major, sizeof header->major, &entry->major, error) ||
-                   !parse_u32(header->minor, sizeof header->minor, &entry->minor, error)))
+    if (device && !parse_device(header, entry, error))
         return false;
     entry->link = g_strndup(header->link, sizeof header->link);
     g_autofree char *name = g_strndup(header->name, sizeof header->name);

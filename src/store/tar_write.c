@@ -186,6 +186,11 @@ static bool write_file(TarWriter *writer, const char *path, const TreeInode *ino
 
 static bool write_leaf(TarWriter *writer, const char *path, const TreeInode *inode, GError **error)
 {
+    /* Linux has 12 and 20 bits; a dump may say more */
+    if ((S_ISCHR(inode->mode) || S_ISBLK(inode->mode)) &&
+        (major(inode->rdev) >= 1 << 12 || minor(inode->rdev) >= 1 << 20))
+        return error_throw(error, ERROR_INVALID,
+                           "cannot write '/%s' to a tar: there is no such device number", path);
     switch (inode->mode & S_IFMT) {
     case S_IFREG:
         return write_file(writer, path, inode, error);

@@ -77,7 +77,10 @@ static void check_tree(FuzzStore *fuzz, Tree *tree, bool layer)
         MUST(again);
     }
     g_autofree char *before = tree_format_dump(tree), *after = tree_format_dump(again);
-    MUST(strcmp(before, after) == 0);
+    if (strcmp(before, after) != 0) {
+        fprintf(stderr, "%s\n---\n%s\n", before, after);
+        MUST(strcmp(before, after) == 0);
+    }
 }
 
 /* Mutation alone doesn't get past the checksums of headers. */
