@@ -81,7 +81,7 @@ static uint32_t dir_nlink(TreeNode *dir)
     return n;
 }
 
-static void append_content(GString *out, const TreeInode *inode)
+static void append_payload(GString *out, const TreeInode *inode)
 {
     const char *path = inode->target ? inode->target : inode->payload;
     ObjectPath object;
@@ -93,6 +93,10 @@ static void append_content(GString *out, const TreeInode *inode)
         append_escaped(out, path, strlen(path), ESCAPE_DASH);
     else
         g_string_append_c(out, '-');
+}
+
+static void append_content(GString *out, const TreeInode *inode)
+{
     g_string_append_c(out, ' ');
     if (inode->content)
         append_escaped(out, inode->content, inode->size, ESCAPE_DASH);
@@ -115,14 +119,14 @@ static bool print_node(TreeNode *node, void *data, GError **error _unused)
                            dir ? erofs_dir_size(node) : inode->size, first == node ? "" : "@",
                            inode->mode, dir ? dir_nlink(node) : inode->nlink, inode->uid,
                            inode->gid, (uint32_t)inode->rdev, inode->mtime, inode->mtime_nsec);
-    if (first != node) {
+    if (first != node) { /* the rest as the target has it */
         g_autofree char *target = tree_path(first);
         append_escaped(out, target, strlen(target), ESCAPE_DASH);
-        g_string_append(out, " - -");
     } else {
-        append_content(out, inode);
-        append_xattrs(printer, inode);
+        append_payload(out, inode);
     }
+    append_content(out, inode);
+    append_xattrs(printer, inode);
     g_string_append_c(out, '\n');
     return true;
 }

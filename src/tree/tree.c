@@ -305,9 +305,10 @@ static unsigned height(const TreeNode *node)
 {
     const Dir *dir = dir_of(node);
     unsigned most = 0;
-    for (uint32_t i = 0; dir && i < dir->n; i++)
-        if (dir->nodes[i]->parent)
-            most = MAX(most, 1 + height(dir->nodes[i]));
+    for (uint32_t i = 0; dir && i < dir->n; i++) {
+        unsigned below = dir->nodes[i]->parent ? 1 + height(dir->nodes[i]) : 0;
+        most = MAX(most, below);
+    }
     return most;
 }
 

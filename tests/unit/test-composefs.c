@@ -19,6 +19,18 @@
 static const char *judge; /* NULL: only the table */
 static uint64_t first_seed = 1, last_seed = 200;
 
+/* False: the tool refuses. */
+static bool run_judge(const char *const *argv)
+{
+    _autofd int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    SpawnOptions options = {-1, -1, null, NULL};
+    pid_t pid;
+    g_assert_true(spawn_start(argv, &options, &pid, NULL));
+    int status = spawn_wait(pid, NULL);
+    g_assert_cmpint(status, <, 128); /* the dumps are meant to be parsed, not to find its faults */
+    return status == 0;
+}
+
 /* What mkcomposefs makes of the dump; NULL: it refuses it. */
 static GBytes *judge_image(const GString *dump, int min, int max)
 {
@@ -32,16 +44,10 @@ static GBytes *judge_image(const GString *dump, int min, int max)
     low[sizeof low - 2] = (char)('0' + min);
     high[sizeof high - 2] = (char)('0' + max);
     const char *argv[] = {judge, "--from-file", low, high, from, to, NULL};
-    _autofd int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
-    SpawnOptions options = {-1, -1, null, NULL};
-    pid_t pid;
-    g_assert_true(spawn_start(argv, &options, &pid, NULL));
-    int status = spawn_wait(pid, NULL);
     char *data = NULL;
     size_t size = 0;
-    if (status == 0)
+    if (run_judge(argv))
         g_assert_true(g_file_get_contents(to, &data, &size, NULL));
-    g_assert_cmpint(status, <, 128); /* the dumps are meant to be parsed, not to find its faults */
     unlink(from);
     unlink(to);
     rmdir(dir);

@@ -3,6 +3,8 @@
 #include "base/hash.h"
 #include "tree/erofs.h"
 
+#include <stdlib.h>
+
 static char *read_data(const char *name, size_t *out_size)
 {
     g_autoptr(GError) error = NULL;
@@ -88,6 +90,57 @@ static void test_round_trip(void)
     }
 }
 
+static void cut(char *text, const char *word)
+{
+    for (char *at = text; (at = strstr(at, word));)
+        memmove(at, at + strlen(word), strlen(at + strlen(word)) + 1);
+}
+
+/* What `composefs-info dump` prints of the same image. It keeps the marks of directories that hold whiteouts, which the
+ * writer sets again anyway. */
+static void test_dump_of_image(void)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(vectors); i++) {
+        g_autoptr(Tree) tree = parse_vector(vectors[i]);
+        g_autoptr(GBytes) image = tree_write_image(tree, NULL);
+        g_autoptr(Tree) read = tree_read_image(image, NULL);
+        g_autofree char *ours = tree_format_dump(read),
+                        *file = g_strconcat(vectors[i], ".info", NULL);
+        size_t size;
+        g_autofree char *theirs = read_data(file, &size);
+        cut(theirs, " trusted.overlay.opaque=x");
+        cut(theirs, " user.overlay.opaque=x");
+        g_assert_cmpstr(ours, ==, theirs);
+    }
+}
+
+/* Images of every version of the format are read: mkcomposefs' oldest and default, and the newest of composefs-rs with a
+ * character device 0:0, which only there is not a stub. */
+static void test_foreign_images(void)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(vectors); i++) {
+        g_autoptr(Tree) tree = parse_vector(vectors[i]);
+        g_autoptr(GBytes) image = tree_write_image(tree, NULL);
+        g_autoptr(Tree) read = tree_read_image(image, NULL);
+        g_autofree char *dump = tree_format_dump(read);
+        for (int max = 0; max < 2; max++) {
+            g_autoptr(GBytes) old = erofs_write_image(tree, 0, max, NULL);
+            g_autoptr(Tree) foreign = tree_read_image(old, NULL);
+            g_autofree char *again = tree_format_dump(foreign);
+            g_assert_cmpstr(again, ==, dump);
+        }
+    }
+    g_autoptr(Tree) empty = tree_new();
+    g_autoptr(GBytes) image = tree_write_image(empty, NULL);
+    size_t size = g_bytes_get_size(image);
+    g_autofree uint8_t *bytes = g_memdup2(g_bytes_get_data(image, NULL), size);
+    put32(bytes + 12, 2);
+    g_autoptr(GBytes) newest = g_bytes_new_static(bytes, size);
+    g_autoptr(Tree) read = tree_read_image(newest, NULL);
+    g_assert_cmpuint(tree_n_children(tree_root(read)), ==, 256);
+    g_assert_true(S_ISCHR(tree_lookup(read, "/ff")->inode->mode));
+}
+
 /* a bit wrong anywhere: refused or read as something else, but never a crash (run under ASan too) */
 static void test_hostile_images(void)
 {
@@ -118,6 +171,144 @@ static void test_hostile_images(void)
     }
 }
 
+/* --- images made to mislead ------------------------------------------------------------------------------ */
+
+static uint8_t *writable_image(const char *dump, size_t *out_size)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(Tree) tree = tree_parse_dump(dump, strlen(dump), &error);
+    g_assert_no_error(error);
+    g_autoptr(GBytes) image = tree_write_image(tree, &error);
+    g_assert_no_error(error);
+    *out_size = g_bytes_get_size(image);
+    return g_memdup2(g_bytes_get_data(image, NULL), *out_size);
+}
+
+static uint8_t *inode_at(uint8_t *image, uint64_t nid)
+{
+    return image + nid * EROFS_SLOT;
+}
+
+/* The entry of a name in a directory, by its nid. */
+static uint8_t *entry_of(uint8_t *image, uint64_t dir_nid, const char *name)
+{
+    uint8_t *dir = inode_at(image, dir_nid), *p = NULL;
+    bool extended = dir[0] & 1;
+    uint64_t size = extended ? get64(dir + 8) : get32(dir + 8);
+    uint32_t head = (extended ? 64u : 32u) + (get16(dir + 2) ? 8 + 4 * get16(dir + 2) : 0);
+    for (uint64_t from = 0; from < size; from += EROFS_BLOCK) {
+        uint32_t length = (uint32_t)MIN(EROFS_BLOCK, size - from);
+        bool tail = dir[0] >> 1 == EROFS_LAYOUT_INLINE && length < EROFS_BLOCK;
+        uint8_t *block = tail ? dir + head : image + get32(dir + 16) * EROFS_BLOCK + from;
+        for (p = block; p < block + get16(block + 8); p += EROFS_DIRENT_SIZE)
+            if (strncmp((char *)block + get16(p + 8), name, strlen(name)) == 0)
+                return p;
+    }
+    g_assert_not_reached();
+}
+
+static uint64_t root_of(const uint8_t *image)
+{
+    return get16(image + EROFS_SUPER_OFFSET + 14);
+}
+
+static void assert_image_fails(const uint8_t *image, size_t size, const char *reason)
+{
+    g_autoptr(GBytes) bytes = g_bytes_new(image, size);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(Tree) tree = tree_read_image(bytes, &error);
+    g_assert_null(tree);
+    g_assert_true(error_is(error, ERROR_CORRUPT));
+    g_autofree char *message = g_strconcat("the image is damaged: ", reason, NULL);
+    g_assert_cmpstr(error->message, ==, message);
+}
+
+#define ROOT  "/ 0 40755 2 0 0 0 0.0 - - -\n"
+#define DIR   " 0 40755 2 0 0 0 0.0 - - -\n"
+#define EMPTY " 0 100644 1 0 0 0 0.0 - - -\n"
+
+static void test_misleading_directories(void)
+{
+    size_t size;
+    g_autofree uint8_t *image = writable_image(ROOT "/x" DIR "/x/y" DIR "/z" DIR, &size);
+    uint64_t root = root_of(image), x = get64(entry_of(image, root, "x"));
+    uint8_t *y = entry_of(image, x, "y"), *z = entry_of(image, root, "z");
+    uint64_t y_nid = get64(y), z_nid = get64(z);
+    put64(y, x);
+    assert_image_fails(image, size, "a directory has two names"); /* a circle */
+    put64(y, root);
+    assert_image_fails(image, size, "a directory has two names");
+    put64(y, y_nid);
+    put64(z, x);
+    assert_image_fails(image, size, "a directory has two names"); /* shared */
+    put64(z, size / EROFS_SLOT + 1);
+    assert_image_fails(image, size, "an inode lies outside");
+    put64(z, z_nid);
+
+    uint8_t *block = z - (size_t)(z - image) % EROFS_BLOCK;
+    uint8_t *name = block + get16(z + 8);
+    *name = 'a';
+    assert_image_fails(image, size, "a directory is not in order");
+    *name = 'x';
+    assert_image_fails(image, size, "a directory is not in order"); /* twice the same */
+    *name = '/';
+    assert_image_fails(image, size, "a directory is not in order");
+    *name = 'z';
+    put16(z + 8, 1);
+    assert_image_fails(image, size, "a directory is not well formed");
+    put16(z + 8, (uint16_t)(name - block));
+    put32(inode_at(image, z_nid) + 8, 0x7fffffff);
+    assert_image_fails(image, size, "it refers to the same bytes too often");
+}
+
+static void test_misleading_xattrs(void)
+{
+    size_t size;
+    g_autofree uint8_t *image =
+        writable_image(ROOT "/x 0 100644 1 0 0 0 0.0 - - - user.a=1 user.b=2\n"
+                            "/y 0 100644 1 0 0 0 0.0 - - - user.a=1\n",
+                       &size);
+    uint8_t *inode = inode_at(image, get64(entry_of(image, root_of(image), "x")));
+    uint8_t *xattrs = inode + EROFS_COMPACT_SIZE;
+    g_assert_cmpuint(xattrs[4], ==, 1);
+    uint32_t id = get32(xattrs + 12);
+    put32(xattrs + 12, 0x3fffffff);
+    assert_image_fails(image, size, "something lies outside");
+    put32(xattrs + 12, id);
+    xattrs[4] = 200; /* so many shared ones */
+    assert_image_fails(image, size, "a list of extended attributes is too long");
+    xattrs[4] = 1;
+    put16(xattrs + 18, 0xffff); /* the size of user.b's value */
+    assert_image_fails(image, size, "an extended attribute is not well formed");
+    put16(xattrs + 18, 1);
+    put16(inode + 2, 0xffff);
+    assert_image_fails(image, size, "something lies outside");
+}
+
+/* A file whose bytes are 127 inodes, each with these same bytes as its content, and a name for each of them. */
+static void test_misleading_content(void)
+{
+    g_autoptr(GString) dump = g_string_new(ROOT "/big 4096 100644 1 0 0 0 0.0 - ");
+    for (int i = 0; i < EROFS_BLOCK; i++)
+        g_string_append_c(dump, 'x');
+    g_string_append(dump, " -\n");
+    for (int i = 0; i < 127; i++)
+        g_string_append_printf(dump, "/f%03d" EMPTY, i);
+    size_t size;
+    g_autofree uint8_t *image = writable_image(dump->str, &size);
+    uint8_t *big = inode_at(image, get64(entry_of(image, root_of(image), "big")));
+    uint32_t block = get32(big + 16);
+    g_assert_cmpuint(image[block * EROFS_BLOCK], ==, 'x');
+    for (unsigned i = 0; i < 127; i++) {
+        char name[8];
+        g_snprintf(name, sizeof name, "f%03u", i);
+        uint64_t nid = block * (EROFS_BLOCK / EROFS_SLOT) + i;
+        memcpy(inode_at(image, nid), big, EROFS_COMPACT_SIZE);
+        put64(entry_of(image, root_of(image), name), nid);
+    }
+    assert_image_fails(image, size, "it refers to the same bytes too often");
+}
+
 static void assert_dump_fails(const char *text, const char *message)
 {
     g_autoptr(GError) error = NULL;
@@ -128,7 +319,6 @@ static void assert_dump_fails(const char *text, const char *message)
 
 static void test_bad_dumps(void)
 {
-#define ROOT "/ 0 40755 2 0 0 0 0.0 - - -\n"
     assert_dump_fails("", "the dump is empty");
     assert_dump_fails("/ 0 100644 1 0 0 0 0.0 - - -\n",
                       "line 1 of the dump: the root is not a directory");
@@ -150,6 +340,39 @@ static void test_bad_dumps(void)
                       "line 2 of the dump: unknown escape");
     assert_dump_fails(ROOT "/a 0 100644 1 0 0 0 0.0 - - - =x\n",
                       "line 2 of the dump: an extended attribute is not KEY=VALUE");
+    assert_dump_fails(ROOT "/a/../b" EMPTY, "line 2 of the dump: the parent directory is missing");
+    assert_dump_fails(ROOT "/a" EMPTY "/a/b" EMPTY,
+                      "line 3 of the dump: the parent is not a directory");
+    assert_dump_fails(ROOT "/a" EMPTY "/b" EMPTY "/a" EMPTY, "line 4 of the dump: '/a' exists");
+    assert_dump_fails(ROOT "/d/l 0 @100644 1 0 0 0 0.0 /b - -\n/d" DIR "/b" EMPTY,
+                      "line 2 of the dump: the parent directory is missing");
+    assert_dump_fails(ROOT "/l 0 @100644 1 0 0 0 0.0 /l - -\n",
+                      "line 2 of the dump: the hard links form a circle");
+    assert_dump_fails(ROOT "/l 0 @100644 1 0 0 0 0.0 / - -\n",
+                      "line 2 of the dump: the hard link's target is a directory");
+    assert_dump_fails(ROOT "/l 0 @40755 1 0 0 0 0.0 / - -\n",
+                      "line 2 of the dump: a directory can't be a hard link");
+    assert_dump_fails(ROOT "/a 0 100644 1 4294967296 0 0 0.0 - - -\n",
+                      "line 2 of the dump: a number is too large");
+    assert_dump_fails(ROOT "/a 0 100644 1 0 0 0 0.0 - - - a=b  c=d\n",
+                      "line 2 of the dump: an extended attribute is not KEY=VALUE");
+    assert_dump_fails(ROOT "/a 9 100644 1 0 0 0 0.0 - - abc\n",
+                      "line 2 of the dump: the digest does not have 64 hex digits");
+}
+
+/* What mkcomposefs takes too, without it being in the description of the format. */
+static void test_loose_dump(void)
+{
+    g_autoptr(GError) error = NULL;
+    const char text[] =
+        ROOT "//d" DIR "d//l 0 @100644 - - - - - f - -\n"
+             "/d///g 0 100644 1 0 0 0 -1.5 - - - \nf 0 100644 1 0 0 0 0.0 - - - a=b ";
+    g_autoptr(Tree) tree = tree_parse_dump(text, sizeof text - 1, &error);
+    g_assert_no_error(error);
+    g_assert_true(tree_lookup(tree, "/d/l")->inode == tree_lookup(tree, "/f")->inode);
+    g_assert_cmpint(tree_lookup(tree, "/d/g")->inode->mtime, ==, -1);
+    g_assert_cmpuint(tree_lookup(tree, "/d/g")->inode->mtime_nsec, ==, 5);
+    g_assert_nonnull(tree_xattr(tree_lookup(tree, "/f")->inode, "a"));
 }
 
 /* children stay sorted, in whatever order they come and go */
@@ -180,6 +403,133 @@ static void test_children(void)
     }
 }
 
+static bool count_change(TreeChange change, TreeNode *old, TreeNode *new, void *data,
+                         GError **error _unused)
+{
+    g_autofree char *path = tree_path(new ? new : old);
+    g_string_append_printf(data, "%c%s ", "+-*"[change], path);
+    return true;
+}
+
+static int compare_strings(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* what the directory says it has is what the model says */
+static void assert_children(Tree *tree, TreeNode *dir, GHashTable *model)
+{
+    guint n;
+    g_autofree char **names = (char **)g_hash_table_get_keys_as_array(model, &n);
+    if (n > 0)
+        qsort(names, n, sizeof *names, compare_strings);
+    g_assert_cmpuint(tree_n_children(dir), ==, n);
+    for (guint i = 0; i < n; i++) {
+        g_assert_cmpstr(tree_nth_child(dir, i)->name, ==, names[i]);
+        g_assert_true(tree_child(tree, dir, names[i]) == g_hash_table_lookup(model, names[i]));
+    }
+}
+
+/* names come, go, come back and move, in any order, looked at now and then */
+static void test_children_at_random(void)
+{
+    g_autoptr(GRand) random = g_rand_new_with_seed(3);
+    for (int round = 0; round < 60; round++) {
+        g_autoptr(Tree) tree = tree_new();
+        g_autoptr(GHashTable) model = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        TreeNode *dir = tree_ensure_dir(tree, "/a/b", NULL);
+        int range = 1 << g_rand_int_range(random, 2, 13), removals = g_rand_int_range(random, 1, 8);
+        for (int step = 0; step < 6000; step++) {
+            char name[16], other[16];
+            g_snprintf(name, sizeof name, "%x", g_rand_int_range(random, 0, range));
+            g_snprintf(other, sizeof other, "%x", g_rand_int_range(random, 0, range));
+            TreeNode *node = g_hash_table_lookup(model, name);
+            g_assert_true(tree_child(tree, dir, name) == node);
+            if (!node) {
+                node = tree_add(tree, dir, name, S_IFREG | 0644, NULL);
+                g_hash_table_insert(model, g_strdup(name), node);
+            } else if (g_rand_int_range(random, 0, 8) < removals) {
+                tree_remove(tree, node);
+                g_hash_table_remove(model, name);
+            } else if (!g_hash_table_contains(model, other)) {
+                g_assert_true(tree_move(tree, node, dir, other, NULL));
+                g_hash_table_remove(model, name);
+                g_hash_table_insert(model, g_strdup(other), node);
+            }
+            if (g_rand_int_range(random, 0, 1000) == 0)
+                assert_children(tree, dir, model);
+        }
+        assert_children(tree, dir, model);
+    }
+}
+
+static bool count_node(TreeNode *node _unused, void *data, GError **error _unused)
+{
+    ++*(size_t *)data;
+    return true;
+}
+
+/* What would take hours if anything were quadratic: 10^6 names in the worst orders, each removed by a layer. */
+static void test_million(void)
+{
+    enum { N = 1000000 };
+    g_autoptr(Tree) base = tree_new();
+    g_autoptr(Tree) layer = tree_new();
+    char name[32];
+    for (unsigned i = 0; i < N; i++) { /* 7919 has no common factor with 10^6 */
+        g_snprintf(name, sizeof name, "f%06u", (unsigned)(UINT64_C(7919) * i % N));
+        g_assert_nonnull(tree_add(base, tree_root(base), name, S_IFREG | 0644, NULL));
+        g_snprintf(name, sizeof name, "f%06u", N - 1 - i);
+        TreeNode *mark = tree_add(layer, tree_root(layer), name, S_IFCHR, NULL);
+        mark->inode->whiteout = true;
+    }
+    g_autoptr(Tree) copy = tree_copy(base);
+    size_t n = 0;
+    g_assert_true(tree_walk(copy, count_node, &n, NULL));
+    g_assert_cmpuint(n, ==, N + 1);
+    g_autoptr(GString) changes = g_string_new(NULL);
+    g_assert_true(tree_diff(base, copy, true, count_change, changes, NULL));
+    g_assert_cmpstr(changes->str, ==, "");
+    g_assert_true(tree_apply(base, layer, NULL));
+    g_assert_cmpuint(tree_n_children(tree_root(base)), ==, 0);
+    g_assert_null(tree_lookup(base, "f000000"));
+    g_autoptr(GBytes) image = tree_write_image(copy, NULL);
+    g_autoptr(Tree) read = tree_read_image(image, NULL);
+    g_assert_true(tree_diff(read, copy, true, count_change, changes, NULL));
+    g_assert_cmpstr(changes->str, ==, "");
+}
+
+/* As deep as it goes, and no deeper, whichever way. */
+static void test_depth(void)
+{
+    g_autoptr(Tree) tree = tree_new();
+    g_autoptr(GString) path = g_string_new(NULL);
+    for (int i = 0; i < TREE_DEPTH_MAX; i++)
+        g_string_append(path, "/d");
+    TreeNode *deepest = tree_ensure_dir(tree, path->str, NULL);
+    g_assert_nonnull(deepest);
+    g_autoptr(GError) error = NULL;
+    g_assert_null(tree_add(tree, deepest, "x", S_IFREG, &error));
+    g_assert_cmpstr(error->message, ==, "'x' is nested too deeply");
+    g_clear_error(&error);
+    g_autoptr(GBytes) image = tree_write_image(tree, NULL);
+    g_autoptr(Tree) read = tree_read_image(image, &error);
+    g_assert_no_error(error);
+    g_assert_nonnull(tree_lookup(read, path->str));
+
+    TreeNode *top = tree_lookup(tree, "/d"), *beside = tree_ensure_dir(tree, "/e/f", NULL);
+    g_assert_false(tree_move(tree, top, beside, "d", &error));
+    g_assert_cmpstr(error->message, ==, "'d' would be nested too deeply");
+    tree_remove(tree, tree_lookup(tree, "/d/d/d"));
+    g_assert_true(tree_move(tree, tree_lookup(tree, "/d"), beside, "d", NULL));
+    g_autofree char *rest = g_strndup(path->str, 2 * (TREE_DEPTH_MAX - 4));
+    TreeNode *last = tree_lookup(tree, "/e/f/d/d");
+    for (const char *p = rest; *p; p += 2)
+        last = tree_add(tree, last, "d", S_IFDIR | 0755, NULL);
+    g_assert_nonnull(last);
+    g_assert_null(tree_add(tree, last, "d", S_IFDIR | 0755, NULL));
+}
+
 static void test_links(void)
 {
     g_autoptr(Tree) tree = tree_new();
@@ -204,14 +554,6 @@ static void test_links(void)
     g_assert_null(tree_resolve(tree, "/lib"));
     g_assert_false(
         tree_move(tree, tree_lookup(tree, "/usr"), tree_lookup(tree, "/usr/lib"), "x", NULL));
-}
-
-static bool count_change(TreeChange change, TreeNode *old, TreeNode *new, void *data,
-                         GError **error _unused)
-{
-    g_autofree char *path = tree_path(new ? new : old);
-    g_string_append_printf(data, "%c%s ", "+-*"[change], path);
-    return true;
 }
 
 static Tree *parse_text(const char *text)
@@ -296,9 +638,18 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/tree/golden", test_golden);
     g_test_add_func("/tree/round-trip", test_round_trip);
+    g_test_add_func("/tree/dump-of-image", test_dump_of_image);
+    g_test_add_func("/tree/foreign-images", test_foreign_images);
     g_test_add_func("/tree/hostile-images", test_hostile_images);
+    g_test_add_func("/tree/misleading-directories", test_misleading_directories);
+    g_test_add_func("/tree/misleading-xattrs", test_misleading_xattrs);
+    g_test_add_func("/tree/misleading-content", test_misleading_content);
     g_test_add_func("/tree/bad-dumps", test_bad_dumps);
+    g_test_add_func("/tree/loose-dump", test_loose_dump);
     g_test_add_func("/tree/children", test_children);
+    g_test_add_func("/tree/children-at-random", test_children_at_random);
+    g_test_add_func("/tree/million", test_million);
+    g_test_add_func("/tree/depth", test_depth);
     g_test_add_func("/tree/links", test_links);
     g_test_add_func("/tree/apply-and-diff", test_apply_and_diff);
     g_test_add_func("/tree/overlay-xattrs", test_overlay_xattrs);
