@@ -92,14 +92,79 @@ static bool collect(const CliCommon *common, StoreGcOptions *options, GError **e
     return good;
 }
 
+/* --- why ------------------------------------------------------------------------------------------------ */
+
+typedef struct {
+    json_t *reasons; /* NULL: they are printed */
+    unsigned kept;
+} Reasons;
+
+static json_t *json_texts(const char *const *texts)
+{
+    json_t *array = json_array();
+    for (; *texts; texts++)
+        json_array_append_new(array, cli_json_text(*texts));
+    return array;
+}
+
+static const char *reason_name(StoreReasonKind kind)
+{
+    static const char *const names[] = {[STORE_REASON_REF] = "ref",
+                                        [STORE_REASON_WRITER] = "writer",
+                                        [STORE_REASON_YOUNG] = "young",
+                                        [STORE_REASON_NONE] = "none"};
+    return names[kind];
+}
+
+static void take_reason(const StoreReason *reason, void *data)
+{
+    Reasons *reasons = data;
+    reasons->kept += reason->kind != STORE_REASON_NONE;
+    if (reasons->reasons) {
+        json_array_append_new(reasons->reasons,
+                              json_pack("{s:s, s:o, s:o}", "reason", reason_name(reason->kind),
+                                        "chain", json_texts(reason->links), "paths",
+                                        json_texts(reason->paths)));
+        return;
+    }
+    printf("%-6s  ", reason->kind == STORE_REASON_NONE ? "-" : reason_name(reason->kind));
+    for (const char *const *link = reason->links; *link; link++)
+        printf("%s%s", link == reason->links ? "" : " -> ", *link);
+    for (const char *const *path = reason->paths; *path; path++)
+        printf("%s%s", path == reason->paths ? " -> " : ", ", *path);
+    putchar('\n');
+}
+
+static bool explain(const CliCommon *common, const char *object, uint64_t keep_younger,
+                    GError **error)
+{
+    g_autoptr(Store) store = cli_store_open(common, error);
+    Reasons reasons = {.reasons = common->json ? json_array() : NULL};
+    Digest digest;
+    bool good =
+        store && store_why(store, object, keep_younger, take_reason, &reasons, &digest, error);
+    if (good && common->json)
+        good = cli_print_document("atomic.store.why/1",
+                                  json_pack("{s:s, s:b, s:O}", "object", digest_hex(&digest).text,
+                                            "kept", reasons.kept > 0, "reasons", reasons.reasons),
+                                  error);
+    else if (good && reasons.kept == 0)
+        printf("nothing keeps object %s: the next collection removes it\n",
+               digest_hex(&digest).text);
+    json_decref(reasons.reasons);
+    return good;
+}
+
 int cli_store_gc(const CliCommand *command, int argc, char **argv, GError **error)
 {
     gboolean dry_run = false;
-    g_autofree char *keep_younger = NULL;
+    g_autofree char *keep_younger = NULL, *why = NULL;
     const GOptionEntry entries[] = {
         {"dry-run", 'n', 0, G_OPTION_ARG_NONE, &dry_run, "Only list what would be removed", NULL},
         {"keep-younger", 0, 0, G_OPTION_ARG_STRING, &keep_younger,
          "Keep what came into the store since then (30m, 12h, 2d)", "SPAN"},
+        {"why", 0, 0, G_OPTION_ARG_STRING, &why,
+         "Only say what keeps an object (four digits of its digest, or more)", "OBJECT"},
         G_OPTION_ENTRY_NULL,
     };
     g_auto(CliCommon) common = {0};
@@ -108,6 +173,8 @@ int cli_store_gc(const CliCommand *command, int argc, char **argv, GError **erro
     StoreGcOptions options = {.dry_run = dry_run};
     if (keep_younger && !parse_duration(keep_younger, &options.keep_younger, error))
         return 1;
+    if (why)
+        return explain(&common, why, options.keep_younger, error) ? 0 : 1;
     cancel_install();
     return collect(&common, &options, error) ? 0 : 1;
 }

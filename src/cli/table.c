@@ -103,7 +103,7 @@ const CliCommand cli_commands[] = {
     {"store", "mount", CLI_STORE, 0, "IMAGE DIR", "Mount an image read-only", "atomic store mount rootfs /mnt"},
     {"store", "unmount", CLI_STORE, 0, "DIR", "Unmount an image", "atomic store unmount /mnt"},
     {"store", "du", CLI_LATER, 0, "", "Show what uses space", NULL},
-    {"store", "gc", CLI_STORE, J, "", "Remove objects that nothing refers to", "atomic store gc --dry-run\natomic store gc --keep-younger 2d"},
+    {"store", "gc", CLI_STORE, J, "", "Remove objects that nothing refers to", "atomic store gc --dry-run\natomic store gc --keep-younger 2d\natomic store gc --why 3f9a"},
     {"store", "fsck", CLI_STORE, J, "", "Verify every object and name", "atomic store fsck\natomic store fsck --repair --from /mnt/other/store"},
     {"store", "setup", CLI_STORE, 0, "", "Use what the filesystem has: the reserve for upgrades, fs-verity on objects that have none", "atomic store setup --reserve default"},
     {"store", "check", CLI_STORE, J, "", "Say what would make the storage better", "atomic store check"},

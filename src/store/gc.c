@@ -312,8 +312,7 @@ bool store_gc(Store *store, const StoreGcOptions *options, StoreGcResult *out_re
 {
     static const StoreGcOptions defaults;
     Gc gc = {.store = store, .options = options ? options : &defaults};
-    uint64_t now = (uint64_t)g_get_real_time() / G_USEC_PER_SEC, age = gc.options->keep_younger;
-    mark_init(&gc.mark, store, age == 0 ? INT64_MAX : age > now ? 0 : (int64_t)(now - age));
+    mark_init(&gc.mark, store, mark_young_since(gc.options->keep_younger));
     gc.items = g_array_new(false, false, sizeof(Item));
     g_array_set_clear_func(gc.items, item_clear);
     bool done = run(&gc, error);

@@ -33,6 +33,12 @@ static void writer_free(void *data)
     g_free(writer);
 }
 
+int64_t mark_young_since(uint64_t age)
+{
+    int64_t now = g_get_real_time() / G_USEC_PER_SEC;
+    return age == 0 ? INT64_MAX : age > (uint64_t)now ? 0 : now - (int64_t)age;
+}
+
 void mark_init(Mark *mark, Store *store, int64_t young)
 {
     *mark = (Mark){.store = store, .young = young};

@@ -20,6 +20,8 @@ typedef struct {
     GHashTable *writers;  /* name in staging/ -> how far its roots were read */
 } Mark;
 
+/* For `young`: so many seconds ago; 0: nothing is young. */
+int64_t mark_young_since(uint64_t age);
 void mark_init(Mark *mark, Store *store, int64_t young);
 void mark_clear(Mark *mark);
 /* Whatever the roots are now. What is known already costs a listing of names, no more, so that it can be called again

@@ -285,6 +285,24 @@ bool store_gc(Store *store, const StoreGcOptions *options, StoreGcResult *out_re
               GError **error);
 
 typedef enum {
+    STORE_REASON_REF,
+    STORE_REASON_WRITER, /* one that lives, or will be gone on with */
+    STORE_REASON_YOUNG,  /* only because of keep_younger */
+    STORE_REASON_NONE,   /* it is in there, but nothing leads to it: no reason to keep it */
+} StoreReasonKind;
+typedef struct {
+    StoreReasonKind kind;
+    const char *const
+        *links; /* from the root on: "images/refs/NAME", "images/DIGEST"; NULL-ended */
+    const char *const *paths; /* the object's in that image, if any; NULL-ended */
+} StoreReason;
+typedef void (*StoreReasonFunc)(const StoreReason *reason, void *data);
+/* Why a collection keeps an object, or would (a missing one, by its whole digest). `object`: at least four digits.
+ * ERROR_NOT_FOUND, ERROR_INVALID when several begin so. */
+bool store_why(Store *store, const char *object, uint64_t keep_younger, StoreReasonFunc each,
+               void *data, Digest *out_object, GError **error);
+
+typedef enum {
     STORE_PROBLEM_DAMAGED,    /* an object can't be read, or its bytes are not those of its name */
     STORE_PROBLEM_MISSING,    /* an object that something needs */
     STORE_PROBLEM_MISPLACED,  /* the same, and its bytes lie under another name in objects/ */

@@ -50,6 +50,46 @@ damage() {
     "$ATOMIC" store gc --json | jq -e '.objects == 3'
 }
 
+@test "gc --why prints the chain from each name to the object" {
+    image=$("$ATOMIC" store import --dir tree --name some/tree)
+    "$ATOMIC" store import --dir tree/usr --name usr
+    nameless=$("$ATOMIC" store import --dir tree/usr/bin)
+    big=$(object_of some/tree big)
+    run "$ATOMIC" store gc --why "${big:0:8}"
+    [ "$status" -eq 0 ]
+    [[ $output == *"ref     images/refs/some/tree -> images/$image -> /usr/bin/big"* ]]
+    [[ $output == *"ref     images/refs/usr -> images/"*" -> /bin/big"* ]]
+    [[ $output == *"-       images/$nameless -> /big"* ]]
+    run "$ATOMIC" store gc --why "$nameless"
+    [ "$output" = "-       images/$nameless
+nothing keeps object $nameless: the next collection removes it" ]
+    run "$ATOMIC" store gc --why "$nameless" --keep-younger 1h
+    [[ $output == *"young   objects/${nameless:0:2}/${nameless:2}"*"young   images/$nameless"* ]]
+    [[ $output != *"nothing keeps"* ]]
+    "$ATOMIC" store gc --why "$big" --json >why
+    [ "$(jq -c '[.schema, .object, .kept]' why)" = "[\"atomic.store.why/1\",\"$big\",true]" ]
+    [ "$(jq -c '[.reasons[] | .reason] | sort' why)" = '["none","ref","ref"]' ]
+    [ "$(jq -c '.reasons[] | select(.chain[0] == "images/refs/usr").paths' why)" = '["/bin/big"]' ]
+
+    # a commit's image: the stream refers to it
+    "$ATOMIC" tree commit --ref host --dir tree --timestamp 1
+    image=$("$ATOMIC" store gc --why "$big" --json | jq -r '.reasons[] | select(.chain[0] == "streams/refs/ostree/host").chain | join(" ")' | head -1)
+    [[ $image =~ ^streams/refs/ostree/host\ streams/ostree-commit-[0-9a-f]{64} ]]
+
+    # what agrees with a collection: all that has a reason stays
+    "$ATOMIC" store gc --quiet
+    run "$ATOMIC" store gc --why "$nameless"
+    [[ $output == "nothing keeps object $nameless"* ]]
+    for bad in abc xyzw ABCD; do
+        run "$ATOMIC" store gc --why "$bad"
+        [ "$status" -eq 1 ]
+        [[ $output == *"is not a digest"* ]]
+    done
+    run "$ATOMIC" store gc --why ffffffffffffffff
+    [ "$status" -eq 1 ]
+    [[ $output == *"no object of the store"* ]]
+}
+
 @test "gc removes what killed processes left, and empty directories of refs" {
     "$ATOMIC" store import --dir tree --name a/b/c
     mkdir -p store/staging/00000000-0000-4000-8000-000000000000-1.2.3 store/images/refs/x/y

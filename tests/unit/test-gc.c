@@ -360,6 +360,60 @@ static void test_leftovers(Fixture *f, const void *data _unused)
     g_assert_cmpuint(result.leftovers, ==, 0);
 }
 
+/* --- why -------------------------------------------------------------------------------------------------- */
+
+static void take_reason(const StoreReason *reason, void *data)
+{
+    g_autofree char *chain = g_strjoinv(" ", (char **)reason->links);
+    g_autofree char *paths = g_strjoinv(" ", (char **)reason->paths);
+    const char *staging = strstr(chain, "staging/");
+    if (staging) /* the rest has the boot and the process in it */
+        chain[staging - chain + strlen("staging/")] = '\0';
+    g_string_append_printf(data, "%d %s <%s>\n", reason->kind, chain, paths);
+}
+
+static void assert_why(Fixture *f, const Digest *object, const char *expected)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GString) reasons = g_string_new(NULL);
+    Digest found;
+    g_assert_true(
+        store_why(f->store, digest_hex(object).text, 0, take_reason, reasons, &found, &error));
+    g_assert_no_error(error);
+    g_assert_cmpstr(reasons->str, ==, expected);
+}
+
+static void test_why(Fixture *f, const void *data _unused)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(StoreTxn) txn = store_txn_begin(f->store, NULL, &error);
+    Digest object = put(txn, 1, 1000), layer, config, found;
+    assert_why(f, &object, "1 staging/ <>\n"); /* staged */
+    StoreStreamWriter *writer = store_stream_writer_new(txn, 1, NULL);
+    store_stream_write_object(writer, &object, 1000, NULL);
+    g_assert_true(store_stream_finish(writer, &layer, &error));
+    writer = store_stream_writer_new(txn, 2, NULL);
+    store_stream_add_ref(writer, "layer", &layer);
+    g_assert_true(store_stream_finish(writer, &config, &error));
+    g_assert_true(store_txn_flush(txn, &error));
+    assert_why(f, &object, "1 staging/ <>\n"); /* counted on */
+    store_txn_free(g_steal_pointer(&txn));
+    assert_why(f, &object, "");
+    g_assert_true(store_link_stream(f->store, "layer", &layer, &error));
+    assert_why(f, &object, "3 streams/layer <>\n");
+    g_assert_true(store_link_stream(f->store, "config", &config, &error));
+    assert_why(f, &object, "3 streams/config streams/layer <>\n");
+    g_assert_true(store_set_ref(f->store, STORE_STREAMS, "b", "config", &error));
+    g_assert_true(store_set_ref(f->store, STORE_STREAMS, "a", "config", &error));
+    assert_why(f, &object,
+               "0 streams/refs/a streams/config streams/layer <>\n"
+               "0 streams/refs/b streams/config streams/layer <>\n");
+    assert_why(f, &config,
+               "0 streams/refs/a streams/config <>\n0 streams/refs/b streams/config <>\n");
+    g_assert_false(store_why(f->store, "abc", 0, take_reason, NULL, &found, &error));
+    g_assert_true(error_is(error, ERROR_INVALID));
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -371,5 +425,6 @@ int main(int argc, char **argv)
     TEST("unlinked-reference", test_unlinked_reference);
     TEST("keep-younger", test_keep_younger);
     TEST("leftovers", test_leftovers);
+    TEST("why", test_why);
     return g_test_run();
 }
