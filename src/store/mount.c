@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* How it works: everything is made as detached mounts through the new mount interface: EROFS straight from the image
  * file (Linux 6.12), over it one overlay with objects/ as its data-only layer (6.5) and, when asked for, an upper.
- * No path is ever mounted, so nothing has to be undone when a process is killed.
+ * No path is ever mounted, so nothing has to be undone when a process is killed. (Layers that are attached nowhere need
+ * 6.15; before it a child attaches them in a mount namespace that ends with it.)
  *
  * With a user namespace the layers are idmapped, not the overlay (which can't be). overlayfs then acts on the upper
  * as whoever made the mount: that must be the mapped root, or it can't make its work directory and silently
@@ -15,12 +16,14 @@
 #include <linux/capability.h>
 #include <linux/loop.h>
 #include <linux/mount.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { COMPOSEFS_HEADER_SIZE = 32 };
@@ -259,15 +262,13 @@ static void become_again(Credentials *old)
 
 /* --- the overlay ---------------------------------------------------------------------------------------- */
 
-/* Before 6.16 overlayfs follows an image's redirects only with both features on; later they are better off: a
- * changed file is then copied up whole, and the upper can be read by itself. */
-static bool needs_metacopy(void)
+static bool kernel_is_before(int major, int minor)
 {
     struct utsname name;
-    int major = 0, minor = 0;
-    if (uname(&name) < 0 || sscanf(name.release, "%d.%d", &major, &minor) != 2)
+    int own_major = 0, own_minor = 0;
+    if (uname(&name) < 0 || sscanf(name.release, "%d.%d", &own_major, &own_minor) != 2)
         return false;
-    return major < 6 || (major == 6 && minor < 16);
+    return own_major < major || (own_major == major && own_minor < minor);
 }
 
 static bool add_layer(int context, const char *key, int fd)
@@ -292,7 +293,9 @@ static bool configure(int context, const Layers *layers, const Writable *writabl
 {
     if (sys_fsconfig(context, FSCONFIG_SET_STRING, "source", "composefs", 0) < 0)
         return false;
-    if (needs_metacopy() &&
+    /* before 6.16 overlayfs follows an image's redirects only with both features on; later they are better off: a
+     * changed file is then copied up whole, and the upper can be read by itself */
+    if (kernel_is_before(6, 16) &&
         (sys_fsconfig(context, FSCONFIG_SET_STRING, "metacopy", "on", 0) < 0 ||
          sys_fsconfig(context, FSCONFIG_SET_STRING, "redirect_dir", "on", 0) < 0))
         return false;
@@ -309,6 +312,35 @@ static bool configure(int context, const Layers *layers, const Writable *writabl
     return sys_fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0;
 }
 
+/* In a child, with system calls only: a mount namespace of its own, in which the layers are attached over "/", on top of
+ * one another. Nobody looks them up there, they only have to be somewhere; it all goes with the child. */
+static int configure_attached(int context, const Layers *layers, const Writable *writable)
+{
+    const int trees[] = {layers->erofs, layers->objects, writable->tree};
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return errno;
+    for (size_t i = 0; i < ARRAY_SIZE(trees); i++)
+        if (trees[i] >= 0 &&
+            syscall(SYS_move_mount, trees[i], "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0)
+            return errno;
+    return configure(context, layers, writable) ? 0 : errno;
+}
+
+/* Before 6.15 overlayfs takes no layer that is attached nowhere. The context is the parent's too. */
+static bool configure_in_child(int context, const Layers *layers, const Writable *writable)
+{
+    pid_t child = fork();
+    if (child == 0)
+        _exit(configure_attached(context, layers, writable));
+    int status;
+    while (child > 0 && waitpid(child, &status, 0) < 0)
+        if (errno != EINTR)
+            return false;
+    if (child > 0)
+        errno = WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
+    return child > 0 && errno == 0;
+}
+
 static int mount_overlay(const Layers *layers, const Writable *writable, GError **error)
 {
     _autofd int context = sys_fsopen("overlay");
@@ -318,7 +350,7 @@ static int mount_overlay(const Layers *layers, const Writable *writable, GError 
             "cannot mount an image: this kernel has no overlayfs\nhint: modprobe overlay");
     if (context < 0)
         return error_throw_errno_fd(error, "cannot mount an overlay");
-    if (!configure(context, layers, writable)) {
+    if (!(kernel_is_before(6, 15) ? configure_in_child : configure)(context, layers, writable)) {
         throw_mount(error, context, "an overlay over an image");
         return -1;
     }
