@@ -28,6 +28,8 @@ static const CliVerb verbs[] = {
     {"store", "export", cli_store_export},
     {"store", "ls", cli_store_ls},
     {"store", "cat", cli_store_cat},
+    {"store", "stat", cli_store_stat},
+    {"store", "diff", cli_store_diff},
     {"store", "mount", cli_store_mount},
     {"store", "unmount", cli_store_unmount},
     {"store", "gc", cli_store_gc},

@@ -2,6 +2,8 @@
 /* `atomic store init`, and what all verbs of the group share. */
 #include "cli/store_verbs.h"
 
+#include "cli/operand.h"
+
 #include "cli/store_setup.h"
 
 #include <string.h>
@@ -22,7 +24,7 @@ Store *cli_store_open(const CliCommon *common, GError **error)
 Tree *cli_store_load(Store *store, const char *name, Digest *out_image, GError **error)
 {
     Digest image;
-    if (!store_resolve_image(store, name, &image, error))
+    if (!cli_operand_image(store, name, &image, error))
         return NULL;
     if (out_image)
         *out_image = image;

@@ -1,11 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* `atomic store mount` and `unmount`. */
+/* `atomic store mount` and `unmount`.
+ *
+ * A writable mount keeps its changes in a directory of its own, MOUNTPOINT.upper unless another is named:
+ *
+ *     upper/     overlayfs's upper: what was changed, and only that
+ *     work/      overlayfs's own
+ *     mounted    where it is mounted; what it says counts only while something is
+ */
 #include "cli/store_verbs.h"
 
 #include "base/file.h"
+#include "cli/operand.h"
 
 #include <errno.h>
 #include <linux/mount.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -21,29 +31,166 @@ static bool attach(int mount_fd, const char *dir, GError **error)
     return true;
 }
 
+/* --- what is mounted ------------------------------------------------------------------------------------ */
+
+static char *real_path(const char *dir, GError **error)
+{
+    char *path = realpath(dir, NULL);
+    g_autofree char *copy = g_strdup(path);
+    free(path);
+    return copy ? g_steal_pointer(&copy) : error_throw_errno_null(error, "'%s'", dir);
+}
+
+/* The source of the mount that is uppermost on a path; NULL when there is none. proc_pid_mountinfo(5): the mount
+ * point is the fifth field, the source the second behind the dash. */
+static char *mount_source(const char *path)
+{
+    g_autofree char *text = NULL;
+    if (!g_file_get_contents("/proc/self/mountinfo", &text, NULL, NULL))
+        return NULL;
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+    char *source = NULL;
+    for (char **line = lines; *line; line++) {
+        g_auto(GStrv) fields = g_strsplit(*line, " ", -1);
+        const char *dash = strstr(*line, " - ");
+        if (g_strv_length(fields) < 5 || !dash)
+            continue;
+        g_autofree char *point = g_strcompress(fields[4]); /* "\040" is a blank */
+        if (strcmp(point, path) != 0)
+            continue;
+        g_auto(GStrv) behind = g_strsplit(dash + 3, " ", 3);
+        g_free(source);
+        source = g_strdup(behind[0] ? behind[1] : NULL);
+    }
+    return source;
+}
+
+static bool is_ours(const char *path)
+{
+    g_autofree char *source = mount_source(path);
+    return g_strcmp0(source, "composefs") == 0;
+}
+
+/* --- the upper ------------------------------------------------------------------------------------------ */
+
+static char *upper_path(const char *option, const char *mount_point)
+{
+    return option ? g_strdup(option) : g_strconcat(mount_point, ".upper", NULL);
+}
+
+/* Two mounts of one upper would destroy it. */
+static bool check_unused(int fd, const char *path, GError **error)
+{
+    size_t size;
+    g_autofree char *where = file_read_at(fd, "mounted", 1 << 16, &size, NULL);
+    if (where && is_ours(where))
+        return error_throw(error, ERROR_BUSY,
+                           "the changes in '%s' are those of the mount on '%s'\n"
+                           "hint: 'atomic store unmount %s', or name another --upper",
+                           path, where, where);
+    return true;
+}
+
+static int open_upper(const char *path, const char *mount_point, GError **error)
+{
+    if (!file_ensure_dir_at(AT_FDCWD, path, 0700, error))
+        return -1;
+    _autofd int fd = file_open_dir_at(AT_FDCWD, path, error);
+    if (fd < 0 || !check_unused(fd, path, error) ||
+        !file_replace_at(fd, "mounted", mount_point, strlen(mount_point), 0600, 0, error))
+        return -1;
+    return fd_steal(&fd);
+}
+
+/* Only what a mount made: a directory named by mistake stays. */
+static bool discard_upper(const char *path, GError **error)
+{
+    static const char *const known[] = {"upper", "work", "mounted", NULL};
+    g_autoptr(GPtrArray) names = file_list_at(AT_FDCWD, path, error);
+    for (guint i = 0; names && i < names->len; i++)
+        if (!g_strv_contains(known, names->pdata[i]))
+            return error_throw(error, ERROR_INVALID,
+                               "cannot discard '%s': it has '%s', which no mount made", path,
+                               (const char *)names->pdata[i]);
+    return names && file_remove_all_at(AT_FDCWD, path, error);
+}
+
+/* --- the verbs ------------------------------------------------------------------------------------------ */
+
 int cli_store_mount(const CliCommand *command, int argc, char **argv, GError **error)
 {
+    gboolean writable = false;
+    g_autofree char *upper_option = NULL;
+    const GOptionEntry entries[] = {
+        {"writable", 'w', 0, G_OPTION_ARG_NONE, &writable,
+         "Let it be changed; changes are kept in DIR.upper", NULL},
+        {"upper", 0, 0, G_OPTION_ARG_FILENAME, &upper_option, "Keep the changes there (implies -w)",
+         "DIR"},
+        G_OPTION_ENTRY_NULL,
+    };
     g_auto(CliCommon) common = {0};
-    if (!cli_parse(command, NULL, &common, &argc, &argv, 2, 2, false, error))
+    if (!cli_parse(command, entries, &common, &argc, &argv, 2, 2, false, error))
         return 1;
     g_autoptr(Store) store = cli_store_open(&common, error);
     Digest image;
-    if (!store || !store_resolve_image(store, argv[1], &image, error))
+    if (!store || !cli_operand_image(store, argv[1], &image, error))
         return 1;
-    _autofd int mounted = store_mount_image(store, &image, NULL, error);
-    return mounted >= 0 && attach(mounted, argv[2], error) ? 0 : 1;
+    g_autofree char *dir = real_path(argv[2], error);
+    if (!dir)
+        return 1;
+    StoreMountOptions options = STORE_MOUNT_READ_ONLY;
+    g_autofree char *upper = upper_path(upper_option, dir);
+    _autofd int upper_fd = -1;
+    if (writable || upper_option) {
+        upper_fd = options.writable_fd = open_upper(upper, dir, error);
+        if (upper_fd < 0)
+            return 1;
+    }
+    _autofd int mounted = store_mount_image(store, &image, &options, error);
+    if (mounted < 0 || !attach(mounted, dir, error))
+        return 1;
+    if (upper_fd >= 0 && !common.quiet)
+        fprintf(stderr, "Changes are kept in '%s'.\n", upper);
+    return 0;
+}
+
+static bool unmount(const char *dir, const char *shown, GError **error)
+{
+    g_autofree char *source = mount_source(dir);
+    if (!source)
+        return error_throw(error, ERROR_INVALID, "cannot unmount '%s': nothing is mounted there",
+                           shown);
+    if (strcmp(source, "composefs") != 0)
+        return error_throw(error, ERROR_INVALID,
+                           "cannot unmount '%s': '%s' is mounted there, which is no image\n"
+                           "hint: umount(8) unmounts anything",
+                           shown, source);
+    if (umount2(dir, UMOUNT_NOFOLLOW) == 0)
+        return true;
+    if (errno == EBUSY)
+        return error_throw(error, ERROR_BUSY,
+                           "cannot unmount '%s': it is in use\nhint: 'fuser -vm %s' says by whom",
+                           shown, shown);
+    return error_throw_errno(error, "cannot unmount '%s'", shown);
 }
 
 int cli_store_unmount(const CliCommand *command, int argc, char **argv, GError **error)
 {
+    gboolean discard = false;
+    g_autofree char *upper_option = NULL;
+    const GOptionEntry entries[] = {
+        {"discard", 0, 0, G_OPTION_ARG_NONE, &discard, "Remove the changes of a writable mount",
+         NULL},
+        {"upper", 0, 0, G_OPTION_ARG_FILENAME, &upper_option, "Where they are, if not in DIR.upper",
+         "DIR"},
+        G_OPTION_ENTRY_NULL,
+    };
     g_auto(CliCommon) common = {0};
-    if (!cli_parse(command, NULL, &common, &argc, &argv, 1, 1, false, error))
+    if (!cli_parse(command, entries, &common, &argc, &argv, 1, 1, false, error))
         return 1;
-    if (umount2(argv[1], UMOUNT_NOFOLLOW) == 0)
-        return 0;
-    if (errno == EINVAL)
-        error_throw(error, ERROR_INVALID, "cannot unmount '%s': nothing is mounted there", argv[1]);
-    else
-        error_throw_errno(error, "cannot unmount '%s'", argv[1]);
-    return 1;
+    g_autofree char *dir = real_path(argv[1], error);
+    if (!dir || !unmount(dir, argv[1], error))
+        return 1;
+    g_autofree char *upper = upper_path(upper_option, dir);
+    return !discard || discard_upper(upper, error) ? 0 : 1;
 }

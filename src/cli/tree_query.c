@@ -2,10 +2,11 @@
 /* The verbs of `atomic tree` that only look: refs, log, show, ls, cat, pkglist. */
 #include "cli/tree_verbs.h"
 
-#include "base/file.h"
 #include "base/sort.h"
 #include "cli/document.h"
+#include "cli/file_text.h"
 #include "cli/human.h"
+#include "cli/store_verbs.h"
 #include "ostree/ostree.h"
 
 #include <string.h>
@@ -124,51 +125,67 @@ static void print_metadata(GVariant *commit)
     }
 }
 
+/* The commit that a verb's only operand names. */
+typedef struct {
+    CliCommon common;
+    Store *store;
+    char *checksum;
+    GVariant *commit;
+} OneCommit;
+
+static void one_commit_clear(OneCommit *one)
+{
+    cli_common_clear(&one->common);
+    store_unref(one->store);
+    g_free(one->checksum);
+    g_clear_pointer(&one->commit, g_variant_unref);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(OneCommit, one_commit_clear)
+
+static bool open_one(const CliCommand *command, int argc, char **argv, OneCommit *one,
+                     GError **error)
+{
+    if (!cli_parse(command, NULL, &one->common, &argc, &argv, 1, 1, false, error))
+        return false;
+    one->store = cli_tree_open_store(&one->common, false, error);
+    if (!one->store || !ostree_resolve(one->store, argv[1], &one->checksum, error))
+        return false;
+    one->commit = ostree_load_commit(one->store, one->checksum, error);
+    return one->commit != NULL;
+}
+
 int cli_tree_show(const CliCommand *command, int argc, char **argv, GError **error)
 {
-    g_auto(CliCommon) common = {0};
-    if (!cli_parse(command, NULL, &common, &argc, &argv, 1, 1, false, error))
-        return 1;
-    g_autoptr(Store) store = cli_tree_open_store(&common, false, error);
-    g_autofree char *checksum = NULL;
-    if (!store || !ostree_resolve(store, argv[1], &checksum, error))
-        return 1;
-    g_autoptr(GVariant) commit = ostree_load_commit(store, checksum, error);
+    g_auto(OneCommit) one = {0};
     Digest image;
-    if (!commit || !ostree_commit_image(store, checksum, &image, error))
+    if (!open_one(command, argc, argv, &one, error) ||
+        !ostree_commit_image(one.store, one.checksum, &image, error))
         return 1;
-    if (common.json) {
-        g_autoptr(GPtrArray) packages = ostree_packages(commit);
-        json_t *document = commit_json(checksum, commit);
+    if (one.common.json) {
+        g_autoptr(GPtrArray) packages = ostree_packages(one.commit);
+        json_t *document = commit_json(one.checksum, one.commit);
         json_object_set_new(document, "image", json_string(digest_hex(&image).text));
         json_object_set_new(document, "packages", packages_json(packages));
         return cli_print_document("atomic.tree.show/1", document, error) ? 0 : 1;
     }
-    print_commit(checksum, commit);
+    print_commit(one.checksum, one.commit);
     printf("\nImage:   %s\n", digest_hex(&image).text);
-    print_metadata(commit);
+    print_metadata(one.commit);
     return 0;
 }
 
 int cli_tree_pkglist(const CliCommand *command, int argc, char **argv, GError **error)
 {
-    g_auto(CliCommon) common = {0};
-    if (!cli_parse(command, NULL, &common, &argc, &argv, 1, 1, false, error))
+    g_auto(OneCommit) one = {0};
+    if (!open_one(command, argc, argv, &one, error))
         return 1;
-    g_autoptr(Store) store = cli_tree_open_store(&common, false, error);
-    g_autofree char *checksum = NULL;
-    if (!store || !ostree_resolve(store, argv[1], &checksum, error))
-        return 1;
-    g_autoptr(GVariant) commit = ostree_load_commit(store, checksum, error);
-    if (!commit)
-        return 1;
-    g_autoptr(GPtrArray) packages = ostree_packages(commit);
-    if (common.json) {
+    g_autoptr(GPtrArray) packages = ostree_packages(one.commit);
+    if (one.common.json) {
         json_t *document =
-            json_pack("{s:s, s:o}", "commit", checksum, "packages", packages_json(packages));
+            json_pack("{s:s, s:o}", "commit", one.checksum, "packages", packages_json(packages));
         return cli_print_document("atomic.tree.pkglist/1", document, error) ? 0 : 1;
     }
-    if (packages->len == 0 && !common.quiet)
+    if (packages->len == 0 && !one.common.quiet)
         fprintf(stderr, "The commit carries no list of packages.\n");
     for (unsigned i = 0; i < packages->len; i++) {
         const OstreePackage *p = packages->pdata[i];
@@ -179,40 +196,14 @@ int cli_tree_pkglist(const CliCommand *command, int argc, char **argv, GError **
 
 /* --- files ------------------------------------------------------------------------------------------------- */
 
-static void mode_text(uint32_t mode, char text[11])
+/* OSTree's mode has the type bits. */
+static json_t *describe(const TreeNode *node)
 {
-    const char *bits = "rwxrwxrwx";
-    text[0] = S_ISDIR(mode) ? 'd' : S_ISLNK(mode) ? 'l' : '-';
-    for (unsigned i = 0; i < 9; i++)
-        text[i + 1] = mode & (0400u >> i) ? bits[i] : '-';
-    if (mode & S_ISUID)
-        text[3] = mode & 0100 ? 's' : 'S';
-    if (mode & S_ISGID)
-        text[6] = mode & 0010 ? 's' : 'S';
-    if (mode & S_ISVTX)
-        text[9] = mode & 0001 ? 't' : 'T';
-    text[10] = '\0';
-}
-
-static void list_node(const TreeNode *node, json_t *all)
-{
-    const TreeInode *inode = node->inode;
-    g_autofree char *path = tree_path(node);
-    uint64_t size = S_ISREG(inode->mode) ? inode->size : 0;
-    if (all) { /* OSTree names are UTF-8 */
-        char octal[16];
-        g_snprintf(octal, sizeof octal, "%o", inode->mode);
-        json_array_append_new(all,
-                              json_pack("{s:s, s:s, s:I, s:I, s:I, s:s?}", "path", path, "mode",
-                                        octal, "uid", (json_int_t)inode->uid, "gid",
-                                        (json_int_t)inode->gid, "size", (json_int_t)size, "target",
-                                        S_ISLNK(inode->mode) ? inode->target : NULL));
-        return;
-    }
-    char mode[11];
-    mode_text(inode->mode, mode);
-    printf("%s %5u %5u %10" G_GUINT64_FORMAT " %s%s%s\n", mode, inode->uid, inode->gid, size, path,
-           S_ISLNK(inode->mode) ? " -> " : "", S_ISLNK(inode->mode) ? inode->target : "");
+    char octal[16];
+    g_snprintf(octal, sizeof octal, "%o", node->inode->mode);
+    json_t *file = file_json(node);
+    json_object_set_new(file, "mode", json_string(octal));
+    return file;
 }
 
 static Tree *load_tree(const CliCommon *common, const char *rev, Store **out_store, GError **error)
@@ -224,25 +215,6 @@ static Tree *load_tree(const CliCommon *common, const char *rev, Store **out_sto
     Tree *tree = ostree_load_tree(store, checksum, error);
     *out_store = g_steal_pointer(&store);
     return tree;
-}
-
-static TreeNode *find_node(Tree *tree, const char *rev, const char *path, bool follow,
-                           GError **error)
-{
-    TreeNode *node = follow ? tree_resolve(tree, path) : tree_lookup(tree, path);
-    if (!node)
-        return error_throw_null(error, ERROR_NOT_FOUND, "'%s' has no file '%s'", rev, path);
-    return node;
-}
-
-static void list_below(const TreeNode *dir, bool recursive, json_t *all)
-{
-    TreeNode *child;
-    TREE_EACH_CHILD (dir, child) {
-        list_node(child, all);
-        if (recursive && S_ISDIR(child->inode->mode))
-            list_below(child, true, all);
-    }
 }
 
 int cli_tree_ls(const CliCommand *command, int argc, char **argv, GError **error)
@@ -258,34 +230,13 @@ int cli_tree_ls(const CliCommand *command, int argc, char **argv, GError **error
     g_autoptr(Store) store = NULL;
     g_autoptr(Tree) tree = load_tree(&common, argv[1], &store, error);
     const char *path = argc > 2 ? argv[2] : "/";
-    const TreeNode *node = tree ? find_node(tree, argv[1], path, false, error) : NULL;
+    const TreeNode *node = tree ? cli_store_find(tree, argv[1], path, false, error) : NULL;
     if (!node)
         return 1;
-    json_t *all = common.json ? json_array() : NULL;
-    if (S_ISDIR(node->inode->mode))
-        list_below(node, recursive, all);
-    else
-        list_node(node, all);
-    return !all || cli_print_document("atomic.tree.ls/1", json_pack("{s:o}", "files", all), error)
-               ? 0
-               : 1;
-}
-
-static bool print_file(Store *store, const TreeInode *inode, GError **error)
-{
-    if (!inode->has_object)
-        return !inode->content || file_write_all(STDOUT_FILENO, inode->content, inode->size, error);
-    _autofd int fd = store_open_object(store, &inode->object, error);
-    g_autofree uint8_t *buffer = g_malloc(256 << 10);
-    for (ssize_t n = 1; fd >= 0 && n;) {
-        n = sys_read_all(fd, buffer, 256 << 10);
-        if (n < 0)
-            return error_throw(error, ERROR_FAILED, "cannot read an object: %s",
-                               g_strerror((int)-n));
-        if (!file_write_all(STDOUT_FILENO, buffer, (size_t)n, error))
-            return false;
-    }
-    return fd >= 0;
+    json_t *files = common.json ? json_array() : NULL;
+    cli_store_list(node, recursive, describe, files);
+    json_t *document = files ? json_pack("{s:o}", "files", files) : NULL;
+    return !files || cli_print_document("atomic.tree.ls/1", document, error) ? 0 : 1;
 }
 
 int cli_tree_cat(const CliCommand *command, int argc, char **argv, GError **error)
@@ -295,10 +246,6 @@ int cli_tree_cat(const CliCommand *command, int argc, char **argv, GError **erro
         return 1;
     g_autoptr(Store) store = NULL;
     g_autoptr(Tree) tree = load_tree(&common, argv[1], &store, error);
-    const TreeNode *node = tree ? find_node(tree, argv[1], argv[2], true, error) : NULL;
-    if (!node)
-        return 1;
-    if (!S_ISREG(node->inode->mode))
-        return error_throw(error, ERROR_INVALID, "'%s' is not a regular file", argv[2]), 1;
-    return print_file(store, node->inode, error) ? 0 : 1;
+    const TreeNode *node = tree ? cli_store_find(tree, argv[1], argv[2], true, error) : NULL;
+    return node && cli_store_print_file(store, node, argv[2], error) ? 0 : 1;
 }

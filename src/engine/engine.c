@@ -52,6 +52,13 @@ Store *engine_store(Engine *engine, GError **error)
     return engine->store;
 }
 
+char *engine_container_upper(const Engine *engine, const EngineContainer *container)
+{
+    g_auto(EngineDirs) dirs = {0};
+    engine_dirs_init(&dirs, engine, container->config.id, container->config.auto_remove);
+    return engine_dirs_keep_file(&dirs, "layer/upper");
+}
+
 static gint newest_first(gconstpointer a, gconstpointer b)
 {
     const EngineContainer *x = *(EngineContainer *const *)a, *y = *(EngineContainer *const *)b;

@@ -131,6 +131,8 @@ json_t *engine_inspect(Engine *engine, const EngineContainer *container);
 
 /* A name, a full id, or a unique prefix of an id; the name wins. ERROR_NOT_FOUND "no such container: X". */
 EngineContainer *engine_find(Engine *engine, const char *name, GError **error);
+/* The directory of what the container changed (overlayfs's upper, ids as inside); not there before the first start. */
+char *engine_container_upper(const Engine *engine, const EngineContainer *container);
 /* EngineContainer *, newest first; unreadable records are skipped. */
 GPtrArray *engine_list(Engine *engine, GError **error);
 

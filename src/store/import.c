@@ -262,3 +262,8 @@ Tree *store_import_dir(StoreTxn *txn, int dirfd, StoreImportFlags flags, GError 
         return NULL;
     return g_steal_pointer(&tree);
 }
+
+Tree *store_measure_dir(int dirfd, StoreImportFlags flags, GError **error)
+{
+    return store_import_dir(NULL, dirfd, flags, error);
+}

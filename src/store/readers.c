@@ -42,7 +42,9 @@ Readers *readers_new(StoreTxn *txn)
 
 static bool read_job(Readers *readers, Job *job, GError **error)
 {
-    bool good = store_txn_put_fd(readers->txn, job->fd, &job->object, &job->size, error);
+    bool good = readers->txn
+                    ? store_txn_put_fd(readers->txn, job->fd, &job->object, &job->size, error)
+                    : store_measure(job->fd, &job->object, &job->size, error);
     if (good && job->size <= TREE_INLINE_MAX)
         good = error_throw(error, ERROR_FAILED, "it was changed while it was read");
     sys_fd_closep(&job->fd);

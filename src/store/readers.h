@@ -11,6 +11,7 @@
 
 typedef struct Readers Readers;
 
+/* Without a transaction files are measured only. */
 Readers *readers_new(StoreTxn *txn);
 /* Takes the fd of a file, which is `node`. Waits while enough are underway. False with the first failure of any file
  * handed over before, which is prefixed with that file's path. */

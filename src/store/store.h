@@ -182,6 +182,8 @@ typedef enum {
 
 /* A directory's files into objects; hard links kept; sockets skipped; `trusted.*` xattrs refused (upper: dropped). */
 Tree *store_import_dir(StoreTxn *txn, int dirfd, StoreImportFlags flags, GError **error);
+/* The same tree, but nothing is stored: to compare with. */
+Tree *store_measure_dir(int dirfd, StoreImportFlags flags, GError **error);
 
 /* A tar (uncompressed bytes come from the callback: the number read, 0 at the end, -1 with error set). The tree
  * is a layer when `layer` (OCI whiteout names `.wh.` are understood). `stream`, when not NULL, gets the tar as a

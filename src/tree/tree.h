@@ -151,6 +151,17 @@ typedef enum {
     TREE_MODIFIED,
 } TreeChange;
 
+typedef enum {
+    TREE_DIFFERS_TYPE = 1 << 0,
+    TREE_DIFFERS_MODE = 1 << 1, /* permission bits */
+    TREE_DIFFERS_OWNER = 1 << 2,
+    TREE_DIFFERS_CONTENT = 1 << 3, /* bytes, target, device; of a layer also what it hides */
+    TREE_DIFFERS_XATTRS = 1 << 4,
+    TREE_DIFFERS_MTIME = 1 << 5,
+} TreeDifference;
+/* In what two inodes differ; 0: in nothing. */
+unsigned tree_compare(const TreeInode *a, const TreeInode *b);
+
 /* `old` or `new` is NULL for added and removed. Removed subtrees are reported by their top only, added
  * ones node by node. mtimes are ignored unless `with_times`. */
 typedef bool (*TreeDiffVisit)(TreeChange change, TreeNode *old, TreeNode *new, void *data,

@@ -60,12 +60,22 @@ static bool same_content(const TreeInode *a, const TreeInode *b)
     }
 }
 
-static bool same_inode(const Diff *diff, const TreeInode *a, const TreeInode *b)
+unsigned tree_compare(const TreeInode *a, const TreeInode *b)
 {
-    return a->mode == b->mode && a->uid == b->uid && a->gid == b->gid &&
-           a->whiteout == b->whiteout && a->opaque == b->opaque && same_content(a, b) &&
-           same_xattrs(a, b) &&
-           (!diff->with_times || (a->mtime == b->mtime && a->mtime_nsec == b->mtime_nsec));
+    if ((a->mode ^ b->mode) & S_IFMT)
+        return TREE_DIFFERS_TYPE;
+    unsigned differs = 0;
+    if (a->mode != b->mode)
+        differs |= TREE_DIFFERS_MODE;
+    if (a->uid != b->uid || a->gid != b->gid)
+        differs |= TREE_DIFFERS_OWNER;
+    if (!same_content(a, b) || a->whiteout != b->whiteout || a->opaque != b->opaque)
+        differs |= TREE_DIFFERS_CONTENT;
+    if (!same_xattrs(a, b))
+        differs |= TREE_DIFFERS_XATTRS;
+    if (a->mtime != b->mtime || a->mtime_nsec != b->mtime_nsec)
+        differs |= TREE_DIFFERS_MTIME;
+    return differs;
 }
 
 static bool report_added(const Diff *diff, TreeNode *node)
@@ -88,7 +98,8 @@ static bool diff_nodes(const Diff *diff, TreeNode *old, TreeNode *new)
 {
     if (S_ISDIR(old->inode->mode) != S_ISDIR(new->inode->mode))
         return report_removed(diff, old) && report_added(diff, new);
-    if (!same_inode(diff, old->inode, new->inode) &&
+    unsigned ignored = diff->with_times ? 0 : TREE_DIFFERS_MTIME;
+    if ((tree_compare(old->inode, new->inode) & ~ignored) != 0 &&
         !diff->visit(TREE_MODIFIED, old, new, diff->data, diff->error))
         return false;
     size_t i = 0, j = 0;

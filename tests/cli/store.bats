@@ -76,7 +76,7 @@ data=${BATS_TEST_DIRNAME:-.}/../data/composefs
     make_tree
     "$ATOMIC" store import --dir tree --name t
     [[ $("$ATOMIC" store ls) == *" t" ]]
-    "$ATOMIC" store ls t /usr/bin | grep -q '^-4755 .* 100000 /usr/bin/big$'
+    "$ATOMIC" store ls t /usr/bin | grep -q '^-rwsr-xr-x .* 100000 /usr/bin/big$'
     "$ATOMIC" store ls t | grep -q '/bin -> usr/bin$'
     [ "$("$ATOMIC" store ls --json t /usr/bin | jq '.files | length')" = 2 ]
     [ "$("$ATOMIC" store ls --json | jq -r '.images[0].name')" = t ]

@@ -380,7 +380,7 @@ interrupt() {
     [ "$("$ATOMIC" tree pkglist --json os/main | jq -c .packages)" = '[]' ]
     run "$ATOMIC" tree cat os/main /usr/bin/none
     [ "$status" -eq 1 ]
-    [[ $output == *"'os/main' has no file '/usr/bin/none'"* ]]
+    [[ $output == *"there is no '/usr/bin/none' in 'os/main'"* ]]
     run "$ATOMIC" tree show os/main^^
     [[ $output == *"has no parent"* ]]
 }
