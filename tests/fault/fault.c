@@ -16,8 +16,12 @@
  *     -k         when the command itself has ended, its descendants that go on are killed; else they are waited for
  *
  * The report is one JSON line: how many calls of the class were seen, at which something was done and what it was about
- * (null when the command made fewer), and the exit status: the command's own, 128 + N when a signal ended it. With N from 1
- * to the number that `count` reports every state that a kill can leave is reached once, and one more lets the command end.
+ * (null when the command made fewer), the exit status (the command's own, 128 + N when a signal ended it), and how many
+ * descriptors the command had open when it ended: more than without a failure is a leak. With N from 1 to the number that
+ * `count` reports every state that a kill can leave is reached once, and one more lets the command end.
+ *
+ * What goes into pipes, sockets and terminals does not fail (and is not counted then): a full disk spares the message
+ * that says so.
  *
  * How it works: the command runs under a seccomp filter that stops it, for us as its tracer, before the calls of the class;
  * all others run at full speed. Children, threads and programs that it starts inherit the filter and are traced from their
@@ -26,6 +30,7 @@
  * come to the same place twice. */
 #include "calls.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
@@ -39,6 +44,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
@@ -72,6 +78,7 @@ static struct {
 static struct {
     pid_t command;
     int status; /* of the command, as a shell says it */
+    int fds;    /* what it had open at its end */
     bool killing;
     unsigned long calls;
     const char *hit; /* the call something was done at */
@@ -167,8 +174,9 @@ static void install_filter(void)
 /* Traced before its filter is there, or the first calls would fail for want of a tracer. */
 static void start(void)
 {
-    const int options = PTRACE_O_TRACESECCOMP | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
-                        PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL;
+    const int options = PTRACE_O_TRACESECCOMP | PTRACE_O_TRACEEXIT | PTRACE_O_TRACEFORK |
+                        PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC |
+                        PTRACE_O_EXITKILL;
     int ready[2];
     char go = 'g';
     if (pipe2(ready, O_CLOEXEC) < 0 || (run.command = fork()) < 0)
@@ -275,6 +283,17 @@ static bool is_change(pid_t tid, const Call *call, const uint64_t arguments[6])
     return how.flags & OPEN_CHANGES;
 }
 
+static bool is_spared(pid_t tid, const Call *call, const uint64_t arguments[6])
+{
+    struct stat st;
+    char path[64];
+    if (option.mode != FAIL || option.class == FD || call->about != BY_FD)
+        return false;
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)tid, (int)arguments[call->subject]);
+    return stat(path, &st) == 0 &&
+           (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode) || S_ISCHR(st.st_mode));
+}
+
 static void print_json_text(const char *text)
 {
     putc('"', option.report);
@@ -296,7 +315,7 @@ static void on_call(pid_t tid)
         return;
     const Call *call = &calls[place];
     read_call(tid, &registers, arguments);
-    if (!is_change(tid, call, arguments))
+    if (!is_change(tid, call, arguments) || is_spared(tid, call, arguments))
         return;
     run.calls++;
     if (option.mode == LIST) {
@@ -320,6 +339,19 @@ static void on_call(pid_t tid)
 }
 
 /* --- events --------------------------------------------------------------------------------------------- */
+
+static int count_fds(pid_t tid)
+{
+    char path[64];
+    int count = 0;
+    snprintf(path, sizeof path, "/proc/%d/fd", (int)tid);
+    DIR *dir = opendir(path);
+    for (struct dirent *entry; dir && (entry = readdir(dir));)
+        count += entry->d_name[0] != '.';
+    if (dir)
+        closedir(dir);
+    return count;
+}
 
 static void on_end(pid_t tid, int status)
 {
@@ -356,6 +388,10 @@ static void on_stop(pid_t tid, int status)
         break;
     case PTRACE_EVENT_EXEC:
         on_exec(tid);
+        break;
+    case PTRACE_EVENT_EXIT:
+        if (tid == run.command)
+            run.fds = count_fds(tid);
         break;
     case PTRACE_EVENT_STOP: /* a new child's first stop; or it is stopped by a signal, and stays so */
         if (signal != SIGTRAP) {
@@ -396,7 +432,7 @@ static void report(void)
     } else {
         fprintf(option.report, "null");
     }
-    fprintf(option.report, ", \"status\": %d}\n", run.status);
+    fprintf(option.report, ", \"status\": %d, \"fds\": %d}\n", run.status, run.fds);
     if (fflush(option.report) != 0)
         die("cannot write the report");
 }
