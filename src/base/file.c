@@ -160,9 +160,11 @@ bool file_ensure_dir_at(int dirfd, const char *path, mode_t mode, GError **error
         return true;
     if (errno == EEXIST) {
         struct stat st;
-        if (fstatat(dirfd, path, &st, 0) == 0 && S_ISDIR(st.st_mode))
+        bool seen = fstatat(dirfd, path, &st, 0) == 0;
+        if (seen && S_ISDIR(st.st_mode))
             return true;
-        errno = ENOTDIR;
+        if (seen)
+            errno = ENOTDIR;
     }
     if (errno == ENOENT && strchr(path, '/')) {
         g_autofree char *parent = parent_of(path);

@@ -72,10 +72,10 @@ char *spawn_helper_path(const char *program, GError **error)
         return NULL;
     g_autofree char *dir = g_path_get_dirname(self);
     g_autofree char *beside = g_build_filename(dir, program, NULL);
-    if (access(beside, X_OK) == 0)
+    if (access(beside, X_OK) == 0 || errno != ENOENT) /* there, and running it says what is wrong */
         return g_steal_pointer(&beside);
     g_autofree char *moved = g_build_filename(dir, "..", "libexec", "atomic", program, NULL);
-    if (access(moved, X_OK) == 0)
+    if (access(moved, X_OK) == 0 || errno != ENOENT)
         return g_steal_pointer(&moved);
     return g_build_filename(ATOMIC_LIBEXECDIR, program, NULL);
 }

@@ -8,6 +8,7 @@
 
 #include <archive.h>
 #include <archive_entry.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,13 +24,18 @@ static _noreturn void leave(int status, const char *message)
     _exit(status);
 }
 
-static la_ssize_t read_input(struct archive *archive, void *data _unused, const void **out_bytes)
+/* A read that fails ends it here: the decoders would call it a truncated file. */
+static la_ssize_t read_input(struct archive *archive _unused, void *data _unused,
+                             const void **out_bytes)
 {
     static char buffer[1 << 17];
     ssize_t n = read(STDIN_FILENO, buffer, sizeof buffer);
     *out_bytes = buffer;
-    if (n < 0)
-        archive_set_error(archive, 1, "the file can't be read");
+    if (n < 0) {
+        char message[128];
+        snprintf(message, sizeof message, "cannot read it: %s", strerrordesc_np(errno));
+        leave(1, message);
+    }
     return n;
 }
 

@@ -24,10 +24,14 @@ static bool link_object(Store *store, StoreKind kind, const char *name, const Di
     _autofd int lock = store_lock(store, false, "linking", error);
     if (lock < 0)
         return false;
-    if (!store_has(store, object))
+    bool there = store_has(store, object);
+    if (!there && errno == ENOENT)
         return error_throw(error, ERROR_NOT_FOUND,
                            "cannot link '%s': object '%.12s' is not in the store", name,
                            digest_hex(object).text);
+    if (!there)
+        return error_throw_errno(error, "cannot link '%s': cannot look at object '%.12s'", name,
+                                 digest_hex(object).text);
     const char *dir = store_kind_dir(kind);
     g_autofree char *path = g_strdup_printf("%s/%s", dir, name);
     g_autofree char *target = g_strconcat("../objects/", store_object_path(object).text, NULL);

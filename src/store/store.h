@@ -55,6 +55,7 @@ bool store_seal_all(Store *store, uint64_t *out_sealed, GError **error);
 
 /* --- objects -------------------------------------------------------------------------------------------- */
 
+/* false with errno. */
 bool store_has(Store *store, const Digest *object);
 int store_open_object(Store *store, const Digest *object, GError **error);
 /* Up to `limit` bytes; NUL-terminated behind the end. */
