@@ -76,7 +76,7 @@ static void check_type(Job *job, uint64_t type)
     } types[] = {
         {"ostree-commit-", 0xAFE138C18C463EF1}, /* as the rest: eight bytes, "ocilayer" */
         {"oci-layer-", 0x726579616c69636f},
-        {"oci-config-", 0x6769666e6f63696f},
+        {"oci-config-", 0x67666e6f6369636f},
         {"oci-manifest-", 0x66696e616d69636f},
     };
     for (size_t i = 0; i < ARRAY_SIZE(types); i++)

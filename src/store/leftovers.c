@@ -76,5 +76,6 @@ bool leftovers_scan(Store *store, LeftoverFunc visit, void *data, GError **error
            scan_ref_dir(store, "images/refs", &empty, visit, data, error) &&
            scan_ref_dir(store, "streams/refs", &empty, visit, data, error) &&
            scan_dir(store, ".", ".symlink-", visit, data, error) &&
+           scan_dir(store, ".", ".tmp-", visit, data, error) &&
            scan_dir(store, STORE_DAMAGED, "", visit, data, error);
 }

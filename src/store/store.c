@@ -183,7 +183,12 @@ bool store_init_with(const char *path, const StoreInitOptions *options, GError *
      * already may be that of a process killed before its last sync. */
     if (exists ? fsync(dirfd) < 0 : syncfs(dirfd) < 0)
         return error_throw_errno(error, "cannot sync '%s'", path);
-    return exists ? check_same(path, options, error) : write_meta(dirfd, path, options, error);
+    if (exists)
+        return check_same(path, options, error);
+    /* another process may have made the store meanwhile, and a third one collect in it: temporary names, too */
+    if (flock(lock, LOCK_SH) < 0)
+        return error_throw_errno(error, "cannot lock '%s/lock'", path);
+    return write_meta(dirfd, path, options, error);
 }
 
 Store *store_open(const char *path, GError **error)
