@@ -30,6 +30,8 @@ char *store_ref_path(StoreKind kind, const char *name, GError **error);
 
 /* ERROR_PERMISSION says whose store it is. */
 bool store_check_writable(Store *store, GError **error);
+/* Names the store in *error, of a write, and says what to do when it is full. Returns false. */
+bool store_prefix_write(Store *store, GError **error);
 /* The store's lock: shared while a batch is written, exclusive while a slice is swept. An fd whose closing
  * unlocks. `purpose` goes into the file. ERROR_BUSY names the holder after a while. */
 int store_lock(Store *store, bool exclusive, const char *purpose, GError **error);

@@ -47,7 +47,8 @@ bool store_writer_append(StoreWriter *writer, const void *data, size_t size, GEr
 {
     hash_verity_update(writer->hash, data, size);
     writer->size += size;
-    return file_write_all(writer->fd, data, size, error) || error_prefix(error, "the store");
+    return file_write_all(writer->fd, data, size, error) ||
+           store_prefix_write(writer->txn->store, error);
 }
 
 bool store_writer_append_hole(StoreWriter *writer, uint64_t size, GError **error)
@@ -146,7 +147,7 @@ bool store_txn_put(StoreTxn *txn, const void *data, size_t size, Digest *out_obj
     bool temporary = g_str_has_prefix(name, "tmp-"), good = true;
     if (!file_write_all(fd, data, size, error)) {
         unlinkat(txn->dirfd, name, 0);
-        return error_prefix(error, "the store '%s'", txn->store->path);
+        return store_prefix_write(txn->store, error);
     }
     start_writing(fd, size);
     sys_fd_closep(&fd);

@@ -150,6 +150,17 @@ bool store_check_writable(Store *store, GError **error)
     return check_writable(store->dirfd, store->path, error);
 }
 
+bool store_prefix_write(Store *store, GError **error)
+{
+    error_prefix(error, "the store '%s'", store->path);
+    if (!error || !error_is(*error, ERROR_NO_SPACE))
+        return false;
+    g_autoptr(GError) failed = g_steal_pointer(error);
+    return error_throw(error, ERROR_NO_SPACE,
+                       "%s\nhint: 'atomic store gc --store %s' removes what nothing refers to",
+                       failed->message, store->path);
+}
+
 bool store_init(const char *path, GError **error)
 {
     return store_init_with(path, &(const StoreInitOptions){0}, error);

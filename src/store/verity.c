@@ -110,7 +110,7 @@ bool store_seal(Store *store, int dirfd, const char *name, const Digest *object,
     int number;
     if (!seal_file(dirfd, name, &fd, &number, error)) {
         if (number == 0)
-            return error_prefix(error, "the store '%s'", store->path);
+            return store_prefix_write(store, error);
         if (is_unsupported(number) && !store_is_secure(store)) {
             g_atomic_int_set(&store->verity, STORE_VERITY_NONE);
             return true;

@@ -51,6 +51,20 @@ held() { "$ATOMIC" store check --store "${1:-disk/store}" --json | jq -r .reserv
     [ "$(held disk/sys/atomic/store)" = "$default" ]
 }
 
+@test "info, check and gc show the reserve" {
+    disk 64M
+    export ATOMIC_STORE=$PWD/disk/store ATOMIC_ROOT=$PWD/root ATOMIC_RUN=$PWD/run
+    "$ATOMIC" store init --reserve 10M
+    "$ATOMIC" info | grep -q '^ Reserve For Upgrades: 10.5 MB$'
+    [ "$("$ATOMIC" info --json | jq -c '[.reserve_bytes, .reserve_held_bytes, .verity_required]')" = '[10485760,10485760,false]' ]
+    fallocate -p -o 0 -l 4M disk/store/reserve
+    "$ATOMIC" info | grep -q '^ Reserve Held: 6.3 MB$'
+    "$ATOMIC" store check | grep -q '^Reserve: 10.5 MB, of which 6.3 MB are held$'
+    [ "$("$ATOMIC" store gc --json --dry-run | jq -c '[.reserve_bytes, .reserve_held_bytes]')" = '[10485760,6291456]' ]
+    "$ATOMIC" store setup
+    [ "$(held)" = 10485760 ]
+}
+
 @test "a full disk stops an import, not the reserve; the store stays whole" {
     disk 64M
     export ATOMIC_STORE=$PWD/disk/store
@@ -61,7 +75,7 @@ held() { "$ATOMIC" store check --store "${1:-disk/store}" --json | jq -r .reserv
     fill_disk
     head -c 7000000 /dev/urandom >tree/more
     run "$ATOMIC" store import --dir tree --name lost
-    [ "$status" -eq 1 ] && [[ $output == *"No space left on device"* ]]
+    [ "$status" -eq 1 ] && [[ $output == *"the store '$ATOMIC_STORE': "*"No space left on device"*"hint: 'atomic store gc"* ]]
     [ "$(held)" = $((20 << 20)) ]
     "$ATOMIC" store fsck
     "$ATOMIC" store ls kept | grep -q big
@@ -109,4 +123,31 @@ held() { "$ATOMIC" store check --store "${1:-disk/store}" --json | jq -r .reserv
     extents=$(filefrag -v disk/sys/atomic/store/reserve)
     "$ATOMIC" deploy origin:test/tree
     [ "$(filefrag -v disk/sys/atomic/store/reserve)" = "$extents" ]
+}
+
+@test "killed at any write, or refused space at any, the reserve is as it was or is made good" {
+    disk 64M
+    export ATOMIC_STORE=$PWD/disk/store
+    fault() { "$ATOMIC_TEST_BIN/fault" -o report "$@" -- "$ATOMIC" store setup --reserve 8M; }
+    whole() {
+        "$ATOMIC" store fsck -q
+        [ "$(held)" -le $((12 << 20)) ]
+        "$ATOMIC" store setup --reserve 8M -q
+        [ "$(held)" = $((8 << 20)) ]
+        "$ATOMIC" store setup --reserve "$1" -q
+    }
+    for before in none 2M 12M; do
+        "$ATOMIC" store init --reserve $before -q
+        fault count
+        calls=$(jq .calls report)
+        [ "$calls" -ge 3 ]
+        whole $before
+        for n in $(seq "$calls"); do
+            run ! fault kill "$n"
+            whole $before
+            run fault fail ENOSPC "$n"
+            [ "$status" -eq 1 ] && [[ $output == *"No space left on device"* ]]
+            whole $before
+        done
+    done
 }
