@@ -198,16 +198,22 @@ static void finish_root(HashVerity *hash, uint8_t *out_root)
     }
 }
 
-void hash_verity_finish(HashVerity *hash, Digest *out_digest)
+static void hash_descriptor(uint64_t size, const uint8_t root[DIGEST_SIZE], Digest *out_digest)
 {
     /* struct fsverity_descriptor, include/uapi/linux/fsverity.h */
     uint8_t descriptor[256] = {
         [0] = 1, [1] = 1 /* SHA-256 */, [2] = 12 /* log2 of the block size */};
     for (int i = 0; i < 8; i++)
-        descriptor[8 + i] = (uint8_t)(hash->size >> (8 * i));
-    finish_root(hash, descriptor + 16);
+        descriptor[8 + i] = (uint8_t)(size >> (8 * i));
+    memcpy(descriptor + 16, root, DIGEST_SIZE);
     SHA256(descriptor, sizeof descriptor, out_digest->bytes);
+}
 
+void hash_verity_finish(HashVerity *hash, Digest *out_digest)
+{
+    uint8_t root[DIGEST_SIZE];
+    finish_root(hash, root);
+    hash_descriptor(hash->size, root, out_digest);
     hash->size = 0;
     for (int i = 0; i <= LEVELS; i++)
         hash->levels[i].used = hash->levels[i].blocks = 0;
@@ -215,6 +221,13 @@ void hash_verity_finish(HashVerity *hash, Digest *out_digest)
 
 void hash_verity(const void *data, size_t size, Digest *out_digest)
 {
+    if (size > 0 && size <= BLOCK) { /* half of all files: no level above, nothing to allocate */
+        uint8_t block[BLOCK], root[DIGEST_SIZE];
+        memcpy(block, data, size);
+        memset(block + size, 0, BLOCK - size);
+        SHA256(block, BLOCK, root);
+        return hash_descriptor(size, root, out_digest);
+    }
     g_autoptr(HashVerity) hash = hash_verity_new();
     hash_verity_update(hash, data, size);
     hash_verity_finish(hash, out_digest);

@@ -23,11 +23,10 @@ typedef struct {
     GPtrArray *files;    /* PullFile *: to be fetched */
     GPtrArray *requests; /* of metadata, freed at the end */
     OstreeProgress progress;
-    uint64_t fetched;                    /* objects of this pull */
-    uint64_t batch_objects, batch_bytes; /* since the last flush */
-    int64_t flushed_at;                  /* monotonic */
-    uint64_t kept_bytes;                 /* in memory: metadata, headers, small files */
-    unsigned depth;                      /* of directories at hand being read */
+    uint64_t fetched;    /* objects of this pull */
+    int64_t flushed_at;  /* monotonic */
+    uint64_t kept_bytes; /* in memory: metadata, headers, small files */
+    unsigned depth;      /* of directories at hand being read */
 } Pull;
 
 /* Looks in the set, the journal and the sources; what it finds is in the set then. */

@@ -7,10 +7,8 @@
 
 #include <string.h>
 
-#define BATCH_OBJECTS 512
-#define BATCH_BYTES   (64u << 20)
-#define BATCH_USEC    (2 * G_USEC_PER_SEC)
-#define SMALL_MAX     (1u << 20) /* larger files go to the store piece by piece */
+#define BATCH_USEC (2 * G_USEC_PER_SEC)
+#define SMALL_MAX  (1u << 20) /* larger files go to the store piece by piece */
 
 /* No honest commit comes near; without them an unsigned one could be without end. */
 #define KEPT_MAX    (1u << 30)
@@ -225,27 +223,14 @@ static bool on_file_data(const void *bytes, size_t size, void *user, GError **er
     return take_content(file, content, rest, error);
 }
 
-static bool flush_batch(Pull *pull, GError **error)
-{
-    pull->batch_objects = pull->batch_bytes = 0;
-    pull->flushed_at = g_get_monotonic_time();
-    return store_txn_flush(pull->txn, error);
-}
-
+/* Full batches go by themselves; what comes slowly becomes durable, too, and may be gone on with after a kill. */
 bool pull_tick(void *data, GError **error)
 {
     Pull *pull = data;
-    return !pull->txn || g_get_monotonic_time() - pull->flushed_at < BATCH_USEC ||
-           flush_batch(pull, error);
-}
-
-/* Makes a batch durable when it is full. */
-static bool count_in_batch(Pull *pull, uint64_t bytes, GError **error)
-{
-    pull->batch_objects++;
-    pull->batch_bytes += bytes;
-    return (pull->batch_objects < BATCH_OBJECTS && pull->batch_bytes < BATCH_BYTES) ||
-           flush_batch(pull, error);
+    if (!pull->txn || g_get_monotonic_time() - pull->flushed_at < BATCH_USEC)
+        return true;
+    pull->flushed_at = g_get_monotonic_time();
+    return store_txn_flush(pull->txn, error);
 }
 
 static bool keep_file(PullFile *file, uint64_t received, GError **error)
@@ -268,8 +253,7 @@ static bool keep_file(PullFile *file, uint64_t received, GError **error)
     }
     bool external = file->size > TREE_INLINE_MAX;
     g_autoptr(GBytes) bytes = g_bytes_new(file->buffer->data, file->buffer->len);
-    return keep(pull, &file->id, bytes, external ? &object : NULL, received, error) &&
-           (!external || count_in_batch(pull, file->size, error));
+    return keep(pull, &file->id, bytes, external ? &object : NULL, received, error);
 }
 
 static bool on_file(const NetResponse *response, void *user, GError **error)

@@ -147,15 +147,28 @@ static bool read_file(Import *import, int *fd, TreeNode *node, uint64_t expected
         if (lseek(*fd, 0, SEEK_SET) < 0) /* it grew */
             return error_throw_errno(error, "cannot read it");
     }
-    return readers_add(import->readers, fd_steal(fd), node, error);
+    return readers_add(import->readers, fd_steal(fd), node, expected, error);
 }
 
-static int open_file(int dirfd, const char *name, GError **error)
+static int try_open(int dirfd, const char *name)
 {
     int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
     int fd = openat(dirfd, name, flags | O_NOATIME);
-    if (fd < 0 && errno == EPERM)
-        fd = openat(dirfd, name, flags);
+    return fd < 0 && errno == EPERM ? openat(dirfd, name, flags) : fd;
+}
+
+static int open_file(Import *import, int dirfd, const char *name, GError **error)
+{
+    int fd = try_open(dirfd, name);
+    if (fd < 0 && (errno == EMFILE || errno == ENFILE)) { /* the readers hold many; let them end */
+        if (!readers_finish(import->readers, error))
+            return -1;
+        fd = try_open(dirfd, name);
+    }
+    if (fd < 0 && errno == EMFILE)
+        return error_throw_fd(error, ERROR_FAILED,
+                              "cannot open it: %s\nhint: 'ulimit -n' allows too few",
+                              g_strerror(EMFILE));
     return fd < 0 ? error_throw_errno_fd(error, "cannot open it") : fd;
 }
 
@@ -180,7 +193,7 @@ static bool import_content(Import *import, int dirfd, const char *name, TreeNode
     XattrSource source = {.fd = -1, .path = path};
     _autofd int fd = -1;
     if (S_ISREG(st->st_mode) || S_ISDIR(st->st_mode)) {
-        fd = source.fd = open_file(dirfd, name, error);
+        fd = source.fd = open_file(import, dirfd, name, error);
         if (fd < 0)
             return false;
     }
@@ -242,10 +255,16 @@ static bool import_dir(Import *import, int fd, TreeNode *dir, GError **error)
 
 Tree *store_import_dir(StoreTxn *txn, int dirfd, StoreImportFlags flags, GError **error)
 {
+    return store_import_dir_with(txn, dirfd, flags, NULL, error);
+}
+
+Tree *store_import_dir_with(StoreTxn *txn, int dirfd, StoreImportFlags flags,
+                            const StoreChecksum *checksum, GError **error)
+{
     g_autoptr(Tree) tree = tree_new();
     g_autoptr(GHashTable) inodes = g_hash_table_new_full(file_id_hash, file_id_equal, g_free, NULL);
     g_autofree char *buffer = g_malloc(XATTR_ROOM);
-    g_autoptr(Readers) readers = readers_new(txn);
+    g_autoptr(Readers) readers = readers_new(txn, tree, checksum);
     Import import = {
         .readers = readers, .tree = tree, .flags = flags, .inodes = inodes, .buffer = buffer};
     struct stat st;
@@ -258,7 +277,7 @@ Tree *store_import_dir(StoreTxn *txn, int dirfd, StoreImportFlags flags, GError 
     take_stat(&import, root->inode, &st);
     XattrSource source = {.fd = fd};
     if (!import_xattrs(&import, &source, root->inode, error) ||
-        !import_dir(&import, fd, root, error) || !readers_finish(readers, tree, error))
+        !import_dir(&import, fd, root, error) || !readers_finish(readers, error))
         return NULL;
     return g_steal_pointer(&tree);
 }

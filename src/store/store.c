@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "store/layout.h"
 
-#include "base/sys/process.h"
-
 #include <errno.h>
 #include <jansson.h>
 #include <string.h>
@@ -314,36 +312,4 @@ int store_lock_foreign(Store *store, GError **error)
 {
     _autofd int fd = file_open_dir_at(store->dirfd, ".", error);
     return fd >= 0 && wait_for_lock(store, fd, LOCK_EX, error) ? fd_steal(&fd) : -1;
-}
-
-enum { RESUMABLE_S = 24 * 60 * 60 };
-
-/* With a journal of this boot that is not older than a day. */
-static bool is_resumable(int fd, const char *name)
-{
-    struct stat st;
-    const char *boot = sys_boot_id();
-    if (!*boot || !g_str_has_prefix(name, boot) ||
-        fstatat(fd, STORE_STAGING_JOURNAL, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return false;
-    gint64 age = g_get_real_time() / G_USEC_PER_SEC - st.st_mtime;
-    return ABS(age) < RESUMABLE_S; /* a clock that was put back must not keep it for years */
-}
-
-bool store_lock_staging(int staging_fd, const char *name, StagingState *out_state, int *out_lock,
-                        GError **error)
-{
-    *out_state = STAGING_GONE;
-    *out_lock = -1;
-    _autofd int fd = openat(staging_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
-        return errno == ENOENT || errno == ENOTDIR ||
-               error_throw_errno(error, "cannot open '" STORE_STAGING "/%s'", name);
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        *out_state = STAGING_ALIVE;
-        return true;
-    }
-    *out_state = is_resumable(fd, name) ? STAGING_RESUMABLE : STAGING_DEAD;
-    *out_lock = fd_steal(&fd);
-    return true;
 }

@@ -66,10 +66,11 @@ bool store_object_size(Store *store, const Digest *object, uint64_t *out_size, G
 
 typedef struct StoreTxn StoreTxn;
 
-/* `key` names what is written ("pull-origin-REF", or NULL): a later transaction with the same key in the
- * same boot takes over what a killed one staged. ERROR_BUSY while another process has the key. What a transaction
+/* `key` names what is written ("pull-origin-REF", or NULL): a later transaction with the same key
+ * takes over what a killed one staged, of this boot or an earlier one, after measuring it. ERROR_BUSY while another process has the key. What a transaction
  * put or found present is not swept while it lives, so name it (link, ref) before freeing the transaction.
- * From the first put or has of a batch to its flush the store's lock is held, shared. */
+ * From the first put or has of a batch to its end the store's lock is held, shared; a full batch is synced by a thread while
+ * the next one fills, so a process that clones flushes first. */
 StoreTxn *store_txn_begin(Store *store, const char *key, GError **error);
 /* Makes everything put so far durable and present in objects/. May be called several times: batches. */
 bool store_txn_flush(StoreTxn *txn, GError **error);
@@ -181,8 +182,21 @@ typedef enum {
     STORE_IMPORT_ZERO_TIMES = 1 << 2,
 } StoreImportFlags;
 
+/* A second checksum of the files, of the same read. Both functions are called in the thread of the import, for every
+ * inode whose bytes go into an object. */
+typedef struct {
+    /* What is hashed before the bytes; the inode has its owner, mode and xattrs. A new reference. */
+    GBytes *(*prefix)(const TreeInode *inode, void *data);
+    /* SHA-256 of both; the inode has its object now. */
+    void (*take)(const TreeInode *inode, GBytes *prefix, const Digest *checksum, void *data);
+    void *data;
+} StoreChecksum;
+
 /* A directory's files into objects; hard links kept; sockets skipped; `trusted.*` xattrs refused (upper: dropped). */
 Tree *store_import_dir(StoreTxn *txn, int dirfd, StoreImportFlags flags, GError **error);
+/* `checksum` may be NULL. */
+Tree *store_import_dir_with(StoreTxn *txn, int dirfd, StoreImportFlags flags,
+                            const StoreChecksum *checksum, GError **error);
 /* The same tree, but nothing is stored: to compare with. */
 Tree *store_measure_dir(int dirfd, StoreImportFlags flags, GError **error);
 

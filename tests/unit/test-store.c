@@ -23,18 +23,25 @@ static void test_open(Fixture *f, const void *data _unused)
     g_assert_true(error_is(error, ERROR_UNSUPPORTED));
 }
 
-/* What a killed writer can go on with becomes durable in smaller pieces. */
-static void test_keyed_batch(Fixture *f, const void *data _unused)
+/* A full batch goes into objects/ by itself, at the latest when the next one is full. */
+static void test_batch(Fixture *f, const void *data _unused)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(StoreTxn) txn = store_txn_begin(f->store, "key", &error);
+    g_autoptr(StoreTxn) txn = store_txn_begin(f->store, NULL, &error);
     g_assert_no_error(error);
     Digest first = put(txn, 0, 100);
     for (unsigned i = 1; i < 511; i++)
         put(txn, i, 100 + i);
     g_assert_false(store_has(f->store, &first));
-    put(txn, 511, 611);
+    Digest last = {0};
+    for (unsigned i = 511; i < 1023; i++)
+        last = put(txn, i, 100 + i);
+    g_assert_false(store_has(f->store, &last));
+    put(txn, 1023, 1123);
     g_assert_true(store_has(f->store, &first));
+    store_txn_free(g_steal_pointer(&txn)); /* what was underway arrives, and nothing is left */
+    g_assert_true(store_has(f->store, &last));
+    g_assert_cmpuint(count_staging(f), ==, 0);
 }
 
 static void test_objects(Fixture *f, const void *data _unused)
@@ -340,6 +347,66 @@ static void test_takeover(Fixture *f, const void *data _unused)
     g_assert_cmpuint(count_staging(f), ==, 0);
 }
 
+/* The names of the power before: taken over by who has the same key, after a look at every byte. */
+static void test_takeover_of_boot(Fixture *f, const void *data _unused)
+{
+    g_autoptr(GError) error = NULL;
+    die_while_writing(f);
+    g_autofree char *inside = staging_path(f, "journal");
+    g_autofree char *ours = g_path_get_dirname(inside), *parent = g_path_get_dirname(ours);
+    g_autofree char *theirs =
+        g_strdup_printf("%s/00000000-0000-4000-8000-000000000000-pull%%2Fone", parent);
+    g_assert_cmpint(rename(ours, theirs), ==, 0);
+    StoreGcResult result;
+    g_assert_true(store_gc(f->store, NULL, &result, &error)); /* stays for a day */
+    g_assert_no_error(error);
+    g_assert_cmpuint(count_staging(f), ==, 1);
+
+    g_autoptr(StoreTxn) other = store_txn_begin(f->store, "pull/two", &error); /* another key */
+    g_assert_no_error(error);
+    g_assert_cmpuint(count_staging(f), ==, 2);
+    store_txn_free(g_steal_pointer(&other));
+
+    g_autoptr(StoreTxn) txn = store_txn_begin(f->store, "pull/one", &error);
+    g_assert_no_error(error);
+    g_assert_cmpuint(count_staging(f), ==, 1);
+    g_autoptr(GBytes) one = make_bytes(1, 500), two = make_bytes(2, 500);
+    Digest first, second;
+    hash_verity(g_bytes_get_data(one, NULL), 500, &first);
+    hash_verity(g_bytes_get_data(two, NULL), 500, &second);
+    g_assert_true(store_txn_has(txn, &first));
+    g_assert_false(store_txn_has(txn, &second)); /* it was not whole */
+    _autofd int journal = store_txn_journal(txn, &error);
+    g_autofree char *text = file_read_fd(journal, 100, NULL, NULL);
+    g_assert_cmpstr(text, ==, "a line\n");
+    store_txn_free(g_steal_pointer(&txn));
+
+    g_assert_cmpint(rename(ours, theirs), ==, 0);
+    age_journal(f, 25);
+    txn = store_txn_begin(f->store, "pull/one", &error); /* too old: begun afresh */
+    g_assert_no_error(error);
+    g_assert_cmpuint(count_staging(f), ==, 2);
+    store_txn_free(g_steal_pointer(&txn));
+    g_assert_true(store_gc(f->store, NULL, &result, &error));
+    g_assert_cmpuint(count_staging(f), ==, 0);
+}
+
+/* Bytes that are found, put by another writer or by this one: present at once, and once. */
+static void test_found(Fixture *f, const void *data _unused)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(StoreTxn) one = store_txn_begin(f->store, NULL, &error);
+    g_autoptr(StoreTxn) two = store_txn_begin(f->store, NULL, &error);
+    Digest same = put(one, 1, 500);
+    g_assert_false(store_txn_has(two, &same));
+    put(two, 1, 500); /* staged by both */
+    g_assert_true(store_txn_flush(one, &error));
+    g_assert_true(store_txn_flush(two, &error));
+    g_assert_no_error(error);
+    g_assert_true(store_txn_has(two, &same));
+    g_assert_true(store_has(f->store, &same));
+}
+
 /* After a failed sync the pages are in memory, clean and right: a later sync of them would pass and mean nothing. */
 static void test_failed_flush(Fixture *f, const void *data _unused)
 {
@@ -421,7 +488,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     TEST("open", test_open);
-    TEST("keyed-batch", test_keyed_batch);
+    TEST("batch", test_batch);
     TEST("objects", test_objects);
     TEST("writer", test_writer);
     TEST("names", test_names);
@@ -433,6 +500,8 @@ int main(int argc, char **argv)
     TEST("failed-flush", test_failed_flush);
     TEST("holder", test_holder);
     TEST("takeover", test_takeover);
+    TEST("takeover-of-boot", test_takeover_of_boot);
+    TEST("found", test_found);
     TEST("holes", test_holes);
     return g_test_run();
 }
