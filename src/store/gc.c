@@ -11,6 +11,8 @@
  *   - store_set_ref() looks for the image's or stream's link holding the lock shared. All dead links go before the
  *     first object does. So the link is still there only when no object behind it is gone, and from then on the ref
  *     (which changed the generation) keeps them.
+ *   - A link made between two slices by a writer that is gone again before the next leads to what is dead still: it
+ *     goes before any more objects do, and a ref is not set to a link whose object is missing.
  *   - A container's start takes no lock: its ref was set before, and a ref that was there when a slice marked covers
  *     whatever that slice removes. A ref removed meanwhile is noticed by the next collection: what is marked stays so.
  *   - A writer that dies leaves `roots` that count while its staging can be resumed; a collection that dies leaves fewer
@@ -54,6 +56,7 @@ typedef struct {
     guint at;
     StoreGeneration generation; /* when the roots were marked last */
     bool marked;                /* under the lock */
+    bool links_swept;           /* no link is dead that was there then */
     StoreGcResult result;
 } Gc;
 
@@ -241,7 +244,36 @@ static bool mark_again(Gc *gc, int lock, GError **error)
         return true;
     gc->generation = now;
     gc->marked = mark_roots(&gc->mark, error);
+    gc->links_swept = false;
     return gc->marked;
+}
+
+/* Also for links that a collection removed which was killed. */
+static bool sync_links(Gc *gc, GError **error)
+{
+    return file_sync_dir_at(gc->store->dirfd, "images", error) &&
+           file_sync_dir_at(gc->store->dirfd, "streams", error);
+}
+
+/* Links that came after the listing and that nothing needs any more: they go before the objects, like the others. */
+static bool sweep_new_links(Gc *gc, GError **error)
+{
+    uint64_t before = gc->result.links;
+    for (int kind = 0; kind < 2 && !gc->links_swept; kind++) {
+        GHashTableIter iter;
+        gpointer name, object;
+        g_hash_table_iter_init(&iter, gc->mark.links[kind]);
+        while (g_hash_table_iter_next(&iter, &name, &object)) {
+            if (mark_is_live(&gc->mark, object))
+                continue;
+            g_autofree char *path = g_strconcat(store_kind_dir(kind), "/", name, NULL);
+            const Item item = {.kind = ITEM_LINK, .object = *(Digest *)object, .path = path};
+            if (!remove_item(gc, &item, error))
+                return false;
+        }
+    }
+    gc->links_swept = true;
+    return gc->result.links == before || sync_links(gc, error);
 }
 
 /* One slice under the lock, of links or of objects. */
@@ -252,6 +284,8 @@ static bool sweep_slice(Gc *gc, GError **error)
         return false;
     gint64 start = g_get_monotonic_time();
     bool objects = g_array_index(gc->items, Item, gc->at).kind == ITEM_OBJECT;
+    if (objects && !sweep_new_links(gc, error))
+        return false;
     for (guint n = 0; n < SLICE_NAMES && gc->at < gc->items->len; n++, gc->at++) {
         const Item *item = &g_array_index(gc->items, Item, gc->at);
         if ((item->kind == ITEM_OBJECT) != objects)
@@ -264,13 +298,6 @@ static bool sweep_slice(Gc *gc, GError **error)
         }
     }
     return true;
-}
-
-/* Also for links that a collection removed which was killed. */
-static bool sync_links(Gc *gc, GError **error)
-{
-    return file_sync_dir_at(gc->store->dirfd, "images", error) &&
-           file_sync_dir_at(gc->store->dirfd, "streams", error);
 }
 
 /* First the marked refs are made durable: one may have been moved by a process killed before its sync, and what it led to

@@ -135,7 +135,11 @@ static bool expand(Mark *mark, const Digest *object, uint32_t kind, GError **err
     if ((!(kind & MARK_STREAM) || mark_stream(mark, object, &failed)) &&
         (!(kind & MARK_IMAGE) || mark_image(mark, object, &failed)))
         return true;
-    if (error_is(failed, ERROR_NOT_FOUND))
+    struct stat st;
+    if (error_is(failed, ERROR_NOT_FOUND) &&
+        fstatat(mark->store->objects_fd, store_object_path(object).text, &st, AT_SYMLINK_NOFOLLOW) <
+            0 &&
+        errno == ENOENT) /* it and not something in between */
         return true;
     g_propagate_error(error, g_steal_pointer(&failed));
     return false;

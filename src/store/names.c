@@ -170,6 +170,10 @@ bool store_set_ref(Store *store, StoreKind kind, const char *name, const char *t
     _autofd int lock = store_lock(store, false, "setting a ref", error);
     if (lock < 0 || !find_link(store, kind, target, &object, error))
         return false;
+    if (!store_has(store, &object))
+        return error_throw(error, ERROR_NOT_FOUND,
+                           "cannot set the ref '%s': the object of %s '%s' is not in the store",
+                           name, kind == STORE_IMAGES ? "image" : "stream", target);
     g_autoptr(GString) link = g_string_new(NULL);
     for (const char *c = path + strlen(store_kind_dir(kind)) + strlen("/refs"); *c; c++)
         if (*c == '/')

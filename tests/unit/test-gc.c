@@ -195,6 +195,7 @@ static int queue_for_lock(Fixture *f)
 
 typedef struct {
     Fixture *f;
+    const char *ref;
     GThread *thread;
     unsigned removed;
 } Intruder;
@@ -204,7 +205,7 @@ static void *commit_in_the_gap(void *data)
     Intruder *intruder = data;
     _autofd int lock = queue_for_lock(intruder->f);
     g_autoptr(Store) store = store_open(intruder->f->path, NULL);
-    commit_many(store, "again");
+    commit_many(store, intruder->ref);
     return NULL;
 }
 
@@ -226,7 +227,7 @@ static void test_batch_between_slices(Fixture *f, const void *data _unused)
 {
     g_autoptr(GError) error = NULL;
     commit_many(f->store, NULL);
-    Intruder intruder = {.f = f};
+    Intruder intruder = {.f = f, .ref = "again"};
     const StoreGcOptions options = {.removed = let_intruder_in, .data = &intruder};
     StoreGcResult result;
     g_assert_true(store_gc(f->store, &options, &result, &error));
@@ -236,6 +237,33 @@ static void test_batch_between_slices(Fixture *f, const void *data _unused)
     g_assert_cmpuint(result.objects, ==, intruder.removed);
     g_assert_cmpuint(result.objects, <, MANY);
     assert_clean(f, MANY + 1);
+}
+
+/* Without a name it is garbage again, but its link must not stay without its object. */
+static void test_nameless_between_slices(Fixture *f, const void *data _unused)
+{
+    g_autoptr(GError) error = NULL;
+    Digest image = commit_many(f->store, NULL);
+    Intruder intruder = {.f = f};
+    const StoreGcOptions options = {.removed = let_intruder_in, .data = &intruder};
+    StoreGcResult result;
+    g_assert_true(store_gc(f->store, &options, &result, &error));
+    g_assert_no_error(error);
+    g_thread_join(intruder.thread);
+    StoreFsckResult checked;
+    g_autoptr(GString) problems = g_string_new(NULL);
+    g_assert_true(check(f, problems, &checked, &error));
+    g_assert_cmpstr(problems->str, ==, "");
+
+    /* nor is a name taken for something that is not there */
+    g_assert_true(store_gc(f->store, NULL, &result, &error));
+    assert_clean(f, 0);
+    image = commit_many(f->store, NULL);
+    g_autofree char *path = g_strdup_printf("store/objects/%.2s/%s", digest_hex(&image).text,
+                                            digest_hex(&image).text + 2);
+    g_assert_cmpint(unlinkat(f->top_fd, path, 0), ==, 0);
+    g_assert_false(store_set_ref(f->store, STORE_IMAGES, "r", digest_hex(&image).text, &error));
+    g_assert_true(error_is(error, ERROR_NOT_FOUND));
 }
 
 static void *collect_garbage(void *data)
@@ -427,6 +455,7 @@ int main(int argc, char **argv)
     TEST("gc-while-writing", test_gc_while_writing);
     TEST("gc-between", test_gc_between);
     TEST("batch-between-slices", test_batch_between_slices);
+    TEST("nameless-between-slices", test_nameless_between_slices);
     TEST("ref-before-sweep", test_ref_before_sweep);
     TEST("unlinked-reference", test_unlinked_reference);
     TEST("keep-younger", test_keep_younger);
