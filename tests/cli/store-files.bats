@@ -59,9 +59,9 @@ teardown() {
     [ "$("$ATOMIC" store ls rootfs /usr | wc -l)" -eq 4 ]
     [ "$("$ATOMIC" store ls -R rootfs | wc -l)" -eq 6 ]
     "$ATOMIC" store ls rootfs /usr | grep -qE '^lrwxrwxrwx +0 +0 +8 /usr/link -> bin/prog$'
-    printf x >"tree/$(printf 'odd\377\n')"
+    printf x >"tree/$(printf 'odd\377\nx')"
     "$ATOMIC" store import --dir tree --name odd
-    "$ATOMIC" store ls odd | grep -qF '/odd\xff\x0a'
+    "$ATOMIC" store ls odd | grep -qF '/odd\xff\x0ax'
     "$ATOMIC" store ls --json odd | jq -e '[.files[] | select(.path_b64)] | length == 1'
 }
 

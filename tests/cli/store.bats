@@ -84,10 +84,10 @@ data=${BATS_TEST_DIRNAME:-.}/../data/composefs
     "$ATOMIC" store cat t /bin/big | cmp - tree/usr/bin/big
     run "$ATOMIC" store cat t /none
     [ "$status" -eq 1 ]
-    [ "$output" = "atomic: there is no '/none' in image 't'" ]
+    [ "$output" = "atomic: there is no '/none' in 't'" ]
     run "$ATOMIC" store cat none /x
     [ "$output" = "atomic: there is no image 'none' in the store
-hint: 'atomic store ls' lists the images" ]
+hint: 'atomic store ls' lists the images, 'atomic tree refs' the branches" ]
     mkdir full && touch full/x
     run "$ATOMIC" store export t --dir full
     [ "$status" -eq 1 ]
