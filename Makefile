@@ -11,6 +11,7 @@ help:
 	@echo "make check-full  the same, and the long ones: in a bare Debian root too"
 	@echo "make build     build every program into $(BUILD)/bin"
 	@echo "make install   install (DESTDIR=, PREFIX=)"
+	@echo "make fuzz      fuzz the readers of images, dumps, streams and tars for half an hour (SECONDS=)"
 	@echo "make bench     measure against the real peers that are installed"
 	@echo "make lint      formatting, layers, include cycles, sizes, needed libraries"
 	@echo "make deps      install the packages that building and testing need"
@@ -35,6 +36,9 @@ check-full: build
 demo: build
 	@demo/run
 
+fuzz: build
+	@tests/fuzz/run --long $(SECONDS)
+
 bench: build
 	@bench/run
 
@@ -54,5 +58,5 @@ clean:
 	@demo/run --clean
 	@rm -rf $(BUILD) build-*
 
-.PHONY: help deps build check check-full demo bench lint install clean
+.PHONY: help deps build check check-full demo fuzz bench lint install clean
 .DEFAULT_GOAL := help
