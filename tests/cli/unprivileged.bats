@@ -68,7 +68,11 @@ make_tree() {
     a store ls mine /usr/bin | grep -q big
     [ "$(a store cat mine /etc/hostname)" = atomic ]
     a store cat mine /usr/bin/big | cmp - tree/usr/bin/big
+    a store stat mine /usr/bin/hard | grep -q 2755
+    a store diff mine ./tree
     user sh -c 'head -c 5000 /dev/urandom >tree/more'
+    run a store diff mine ./tree
+    [[ $output == *more* ]]
     a store import --dir tree
     [ "$(a store gc --json | jq .objects)" = 2 ]
     a store fsck
@@ -85,7 +89,8 @@ make_tree() {
     a store export others --tar others.tar
     tar -tvf others.tar --numeric-owner | grep -q ' 0/7 .*root$'
     [ "$(a store import --tar others.tar)" = "$digest" ]
-    fails "'/null': .*Operation not permitted" a store export others --dir out
+    run a store export others --dir out # which says what it can't make
+    [[ $output == *"'/null': "*"not permitted"* || $output == *"device nodes (only root can make them)"* ]]
 }
 
 @test "mounting says what it would need, and leaves nothing behind" {
@@ -94,7 +99,8 @@ make_tree() {
     user mkdir mnt
     fails "cannot mount an image: Operation not permitted.*hint: this needs root \(CAP_SYS_ADMIN\).*store export IMAGE --dir" a store mount mine mnt
     [ -z "$(ls mnt)" ]
-    fails "cannot unmount 'mnt': Operation not permitted" a store unmount mnt
+    fails "cannot mount an image: Operation not permitted" a store mount --writable mine mnt
+    fails "cannot unmount 'mnt': nothing is mounted there" a store unmount mnt
     # nor as the root of a namespace of one's own
     ! user unshare -Urm true 2>/dev/null || fails "cannot mount an image" user unshare -Urm "$top/bin/atomic" store mount mine mnt
 }
