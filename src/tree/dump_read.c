@@ -112,9 +112,10 @@ static bool unescape(Parser *parser, const Field *field, int which, Field *out, 
 /* Unescaped text that can't have a NUL. */
 static bool unescape_text(Parser *parser, const Field *field, int which, Field *out, GError **error)
 {
+    const char *escaped = field->text; /* `out` may be `field` */
     if (!unescape(parser, field, which, out, error))
         return false;
-    if (out->text != field->text && memchr(out->text, '\0', out->size))
+    if (out->text != escaped && memchr(out->text, '\0', out->size))
         return fail(parser, error, "a name or path has a NUL byte");
     return true;
 }
@@ -275,8 +276,11 @@ static bool parse_xattr(Parser *parser, const Field *field, const TreeXattr **ou
         return fail(parser, error, "an extended attribute is not KEY=VALUE");
     Field key = {field->text, (size_t)(equals - field->text)};
     Field value = {equals + 1, field->size - key.size - 1};
-    if (!unescape_text(parser, &key, 0, &key, error) || !unescape(parser, &value, 1, &value, error))
+    if (!unescape(parser, &key, 0, &key, error) || !unescape(parser, &value, 1, &value, error))
         return false;
+    key.size = strnlen(key.text, key.size); /* mkcomposefs, too, takes an escaped NUL for its end */
+    if (key.size == 0)
+        return fail(parser, error, "an extended attribute is not KEY=VALUE");
     if (key.size > 255)
         return fail(parser, error, "the name of an extended attribute is too long");
     char name[256];

@@ -356,6 +356,8 @@ static void test_bad_dumps(void)
                       "line 2 of the dump: a number is too large");
     assert_dump_fails(ROOT "/a 0 100644 1 0 0 0 0.0 - - - a=b  c=d\n",
                       "line 2 of the dump: an extended attribute is not KEY=VALUE");
+    assert_dump_fails(ROOT "/a 0 100644 1 0 0 0 0.0 - - - \\x00user.a=b\n",
+                      "line 2 of the dump: an extended attribute is not KEY=VALUE");
     assert_dump_fails(ROOT "/a 9 100644 1 0 0 0 0.0 - - abc\n",
                       "line 2 of the dump: the digest does not have 64 hex digits");
 }
