@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* How it works: one line, one name. Text that has no escapes (nearly all) is never copied but into the tree. Dumps are
  * written directory by directory, so a path is compared with that of the line before and only what differs is looked
  * up. Hard links may point forward and at each other: their names are taken at once, by a stand-in for the inode, and
