@@ -55,7 +55,9 @@ static void commit_arguments_clear(CommitArguments *a)
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(CommitArguments, commit_arguments_clear)
 
-static Tree *read_tree(StoreTxn *txn, const CommitArguments *a, GError **error)
+/* `checksums` may be NULL. */
+static Tree *read_tree(StoreTxn *txn, const CommitArguments *a, OstreeChecksums *checksums,
+                       GError **error)
 {
     if (a->image) {
         Digest image;
@@ -67,7 +69,9 @@ static Tree *read_tree(StoreTxn *txn, const CommitArguments *a, GError **error)
     if (a->dir) {
         _autofd int fd = file_open_dir_at(AT_FDCWD, a->dir, error);
         return fd < 0 ? NULL
-                      : store_import_dir(txn, fd, a->no_xattrs ? STORE_IMPORT_NO_XATTRS : 0, error);
+                      : store_import_dir_with(txn, fd, a->no_xattrs ? STORE_IMPORT_NO_XATTRS : 0,
+                                              checksums ? ostree_checksums_hook(checksums) : NULL,
+                                              error);
     }
     bool standard = strcmp(a->tar, "-") == 0;
     _autofd int fd = file_open_at(AT_FDCWD, standard ? "/dev/stdin" : a->tar, O_RDONLY, error);
@@ -124,8 +128,11 @@ static bool run_commit(Store *store, const CommitArguments *a, char **out_checks
     options.metadata = metadata;
     if (!a->no_parent && ostree_resolve(store, a->ref, &parent, NULL))
         options.parent = parent;
+    /* what a parent has needs no second checksum, and that is most of a tree that has one */
+    g_autoptr(OstreeChecksums) checksums = parent ? NULL : ostree_checksums_new(a->no_xattrs);
+    options.checksums = checksums;
     g_autoptr(StoreTxn) txn = store_txn_begin(store, NULL, error);
-    g_autoptr(Tree) tree = txn ? read_tree(txn, a, error) : NULL;
+    g_autoptr(Tree) tree = txn ? read_tree(txn, a, checksums, error) : NULL;
     return tree && ostree_commit(txn, tree, &options, out_checksum, error);
 }
 

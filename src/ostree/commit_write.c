@@ -2,15 +2,17 @@
 /* Committing a tree.
  *
  * How it works: a first walk over the tree makes a job per inode (its header); threads compute the checksums, which
- * needs the files' bytes, unless the parent or a similar commit has a file of the same header and the same bytes (same object).
- * Then the directories are hashed from the leaves up. The image is made from the OSTree objects gathered, not from the
- * tree given, so that it is the image that anyone makes who pulls the commit. */
+ * needs the files' bytes, unless the parent or a similar commit has a file of the same header and the same bytes (same
+ * object), or the import made the checksum already (checksums.c). Then the directories are hashed from the leaves up. The
+ * image is made from the OSTree objects gathered, not from the tree given, so that it is the image that anyone makes who
+ * pulls the commit. */
 #include "ostree/ostree.h"
 
 #include "base/cancel.h"
 #include "base/hash.h"
 #include "base/sys/process.h"
 #include "base/sort.h"
+#include "ostree/checksums.h"
 #include "ostree/commit_data.h"
 #include "ostree/object.h"
 #include "ostree/stream_write.h"
@@ -31,6 +33,7 @@ typedef struct {
     GHashTable *jobs;   /* TreeInode * -> FileJob * */
     GHashTable *before; /* GBytes (header, object) -> Digest *, of a similar commit */
     ObjectSet *set;
+    bool reads; /* some objects are to be read */
     GMutex mutex;
     GError *failed; /* of the threads: the first */
 } Commit;
@@ -201,7 +204,10 @@ static bool add_job(TreeNode *node, void *data, GError **error)
         const void *header = g_bytes_get_data(job->header, &size);
         g_autoptr(GBytes) key = cache_key(header, size, &job->object);
         const Digest *id = g_hash_table_lookup(commit->before, key);
+        if (!id)
+            id = checksums_find(commit->options->checksums, inode, commit->options->no_xattrs);
         job->known = id != NULL;
+        commit->reads |= !id;
         if (id)
             job->id = *id;
     }
@@ -314,9 +320,9 @@ static bool commit_tree(Commit *commit, Tree *tree, Digest *out_id, GError **err
 {
     remember_similar(commit);
     Digest root, meta;
-    /* flushed before the jobs, which open what the transaction put */
-    if (!tree_walk(tree, add_job, commit, error) || !store_txn_flush(commit->txn, error) ||
-        !hash_files(commit, error))
+    /* flushed before the jobs that open what the transaction put */
+    if (!tree_walk(tree, add_job, commit, error) ||
+        (commit->reads && !store_txn_flush(commit->txn, error)) || !hash_files(commit, error))
         return false;
     add_dir(commit, tree_root(tree), &root, &meta);
     return add_commit(commit, &root, &meta, out_id, error) &&

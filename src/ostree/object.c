@@ -83,6 +83,14 @@ GBytes *object_hash_header(const ObjectFile *file)
                                      file->target, file->xattrs));
 }
 
+GBytes *object_inode_hash_header(const TreeInode *inode, bool no_xattrs)
+{
+    return with_prefix(g_variant_new("(uuuus@a(ayay))", GUINT32_TO_BE(inode->uid),
+                                     GUINT32_TO_BE(inode->gid), GUINT32_TO_BE(inode->mode), 0,
+                                     S_ISLNK(inode->mode) ? inode->target : "",
+                                     xattrs_variant(inode, no_xattrs)));
+}
+
 GBytes *object_dirmeta(const TreeInode *inode, bool no_xattrs)
 {
     g_autoptr(GVariant) meta = g_variant_ref_sink(

@@ -33,6 +33,7 @@ char *object_name(const Digest *id, ObjectType type);
 
 /* Headers of an inode: a regular file or a symbolic link. */
 GBytes *object_archive_header(const TreeInode *inode, bool no_xattrs);
+GBytes *object_inode_hash_header(const TreeInode *inode, bool no_xattrs);
 GBytes *object_dirmeta(const TreeInode *inode, bool no_xattrs);
 
 typedef struct {

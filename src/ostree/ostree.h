@@ -98,15 +98,24 @@ bool ostree_parse_refspec(const char *refspec, char **out_remote, char **out_ref
 
 /* --- committing (commit_write.c) -------------------------------------------------------------- */
 
+/* The checksums of a tree's files, of the same read that imports them (store_import_dir_with); else a commit reads them
+ * once more. Lives as long as the tree. */
+typedef struct OstreeChecksums OstreeChecksums;
+OstreeChecksums *ostree_checksums_new(bool no_xattrs);
+const StoreChecksum *ostree_checksums_hook(const OstreeChecksums *checksums);
+void ostree_checksums_free(OstreeChecksums *checksums);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(OstreeChecksums, ostree_checksums_free)
+
 typedef struct {
-    const char *ref;     /* NULL: no branch is set */
-    const char *subject; /* NULL: "" */
-    const char *body;    /* NULL: "" */
-    const char *version; /* metadata `version`; NULL: none */
-    uint64_t timestamp;  /* seconds; 0 means 1970: give the time that is meant */
-    const char *parent;  /* checksum; NULL: none */
-    const char *similar; /* a commit that has many of the files; NULL: the parent */
-    GVariant *metadata;  /* a{sv} or NULL; sunk when floating */
+    const char *ref;                  /* NULL: no branch is set */
+    const char *subject;              /* NULL: "" */
+    const char *body;                 /* NULL: "" */
+    const char *version;              /* metadata `version`; NULL: none */
+    uint64_t timestamp;               /* seconds; 0 means 1970: give the time that is meant */
+    const char *parent;               /* checksum; NULL: none */
+    const char *similar;              /* a commit that has many of the files; NULL: the parent */
+    GVariant *metadata;               /* a{sv} or NULL; sunk when floating */
+    const OstreeChecksums *checksums; /* NULL: none are known */
     bool no_xattrs;
 } OstreeCommitOptions;
 

@@ -306,6 +306,54 @@ static void test_commit(void)
     g_assert_nonnull(error);
 }
 
+static char *commit_imported(StoreTxn *txn, Tree *tree, const OstreeChecksums *checksums)
+{
+    g_autoptr(GError) error = NULL;
+    const OstreeCommitOptions options = {.checksums = checksums};
+    char *checksum = NULL;
+    ostree_commit(txn, tree, &options, &checksum, &error);
+    g_assert_no_error(error);
+    return checksum;
+}
+
+/* What the import has hashed the commit does not read: the objects hold other bytes by then. */
+static void test_one_read(void)
+{
+    enum { LARGE = 3 << 20, SMALL = 100 };
+    g_autoptr(GError) error = NULL;
+    g_autoptr(Store) store = new_store("one-read");
+    g_autofree char *files = g_build_filename(scratch, "one-read-files", NULL);
+    g_autofree char *bytes = g_strnfill(LARGE, 'x');
+    g_assert_true(file_ensure_dir_at(AT_FDCWD, files, 0755, &error));
+    _autofd int fd = file_open_dir_at(AT_FDCWD, files, &error);
+    g_assert_true(file_replace_at(fd, "large", bytes, LARGE, 0644, 0, &error));
+    g_assert_true(file_replace_at(fd, "small", bytes, SMALL, 0600, 0, &error));
+    g_assert_true(file_replace_at(fd, "other", bytes, SMALL, 0644, 0, &error));
+
+    g_autoptr(StoreTxn) txn = store_txn_begin(store, NULL, &error);
+    g_autoptr(OstreeChecksums) checksums = ostree_checksums_new(false);
+    g_autoptr(Tree) tree =
+        store_import_dir_with(txn, fd, 0, ostree_checksums_hook(checksums), &error);
+    g_assert_no_error(error);
+    g_autofree char *expected = commit_imported(txn, tree, NULL); /* reads */
+    static const char *const names[] = {"large", "small"};
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        const TreeInode *inode = tree_lookup(tree, names[i])->inode;
+        DigestHex hex = digest_hex(&inode->object);
+        g_autofree char *path = g_strdup_printf("objects/%.2s/%s", hex.text, hex.text + 2);
+        memset(bytes, 'y', LARGE);
+        g_assert_true(file_replace_at(store_dirfd(store), path, bytes, inode->size, 0644, 0, NULL));
+    }
+    g_autofree char *known = commit_imported(txn, tree, checksums);
+    g_assert_cmpstr(known, ==, expected);
+    g_autofree char *read = commit_imported(txn, tree, NULL);
+    g_assert_cmpstr(read, !=, expected);
+
+    tree_lookup(tree, "other")->inode->mode = S_IFREG | 0755; /* another file since: read again */
+    g_autofree char *changed = commit_imported(txn, tree, checksums);
+    g_assert_cmpstr(changed, !=, expected);
+}
+
 /* What is mounted as a host's root has its mount points, whatever the commit has; other trees are as they are. */
 static void test_mount_points(void)
 {
@@ -409,6 +457,7 @@ int main(int argc, char **argv)
     g_test_add_func("/ostree/summary", test_summary);
     scratch = g_dir_make_tmp("test-ostree-XXXXXX", NULL);
     g_test_add_func("/ostree/commit", test_commit);
+    g_test_add_func("/ostree/one-read", test_one_read);
     g_test_add_func("/ostree/mount-points", test_mount_points);
     g_test_add_func("/ostree/mutations", test_mutations);
     g_test_add_func("/ostree/nested-too-deep", test_too_deep);
