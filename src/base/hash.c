@@ -5,9 +5,11 @@
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "base/hash.h"
 
+#include "base/sha256_pair.h"
+
 #include <openssl/sha.h>
 
-enum { BLOCK = 4096, LEVELS = 8, HASHES = BLOCK / DIGEST_SIZE };
+enum { BLOCK = SHA256_PAIR_BLOCK, LEVELS = 8, HASHES = BLOCK / DIGEST_SIZE };
 
 struct HashSha256 {
     SHA256_CTX context;
@@ -106,6 +108,16 @@ void hash_verity_update(HashVerity *hash, const void *data, size_t size)
         if (level->used == BLOCK)
             flush_level(hash, 0);
         /* whole blocks that are followed by more data are hashed where they lie */
+        while (level->used == 0 && size > 2 * BLOCK) {
+            const uint8_t *const blocks[2] = {p, p + BLOCK};
+            uint8_t digests[2][DIGEST_SIZE];
+            sha256_pair(blocks, digests);
+            level->blocks += 2;
+            add_to_level(hash, 1, digests[0]);
+            add_to_level(hash, 1, digests[1]);
+            p += 2 * BLOCK;
+            size -= 2 * BLOCK;
+        }
         while (level->used == 0 && size > BLOCK) {
             uint8_t digest[DIGEST_SIZE];
             SHA256(p, BLOCK, digest);

@@ -43,6 +43,25 @@ static void test_verity(void)
                   "93c995656d665b81c3a87eed032fcf06a8f9cecef51e3f5e5af7fa59fef1d439");
 }
 
+/* Blocks hashed two at a time, where they lie, and one by one as pieces fill them: the same. */
+static void test_verity_pairs(void)
+{
+    enum { LARGEST = 40 * 4096 + 1, PIECE = 1000 };
+    g_autoptr(GRand) random = g_rand_new_with_seed(11);
+    g_autofree uint8_t *data = g_malloc(LARGEST);
+    for (size_t i = 0; i < LARGEST; i++)
+        data[i] = (uint8_t)g_rand_int(random);
+    for (size_t size = 1; size <= LARGEST; size += size % 4096 == 1 ? 4095 : 1) {
+        Digest whole, pieces;
+        hash_verity(data, size, &whole);
+        g_autoptr(HashVerity) hash = hash_verity_new();
+        for (size_t at = 0; at < size; at += PIECE)
+            hash_verity_update(hash, data + at, MIN(PIECE, size - at));
+        hash_verity_finish(hash, &pieces);
+        g_assert_true(digest_equal(&whole, &pieces));
+    }
+}
+
 /* zeros that are counted give the digest of zeros that are read, whatever lies around them */
 static void test_verity_zeros(void)
 {
@@ -232,6 +251,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/hash/verity", test_verity);
+    g_test_add_func("/hash/verity-pairs", test_verity_pairs);
     g_test_add_func("/hash/verity-zeros", test_verity_zeros);
     g_test_add_func("/digest/parse", test_digest_parse);
     g_test_add_func("/digest/set", test_digest_set);
