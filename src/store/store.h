@@ -10,7 +10,9 @@
  *     staging/BOOTID-KEY/    objects being written; nothing refers to them. Also `roots` (what its writer counts
  *                            on), `journal`
  *     reserve                space kept for a host's upgrade, when the store has one
- *     lock                   flock: shared per written batch, exclusive per sweep slice; holder inside
+ *     damaged/DIGEST         what a repair moved aside: not used again, gone with the next collection
+ *     lock                   flock: shared per written batch, exclusive per sweep slice. In it a line that every shared
+ *                            holder changes, so that a sweep knows whether to look again; the last sweep's process
  *
  * Names under refs/ are the roots of garbage collection, and are made before the thing is used. A name may
  * have slashes; each component is percent-encoded where it must be ('%', leading '.').
