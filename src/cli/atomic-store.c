@@ -30,6 +30,7 @@ static const CliVerb verbs[] = {
     {"store", "cat", cli_store_cat},
     {"store", "stat", cli_store_stat},
     {"store", "diff", cli_store_diff},
+    {"store", "du", cli_store_du},
     {"store", "mount", cli_store_mount},
     {"store", "unmount", cli_store_unmount},
     {"store", "gc", cli_store_gc},

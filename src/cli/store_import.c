@@ -146,22 +146,55 @@ static bool export_file(Store *store, Tree *tree, const Place *place, GError **e
     return good;
 }
 
-static bool export_directory(Store *store, Tree *tree, const char *path, GError **error)
+static void say_lost(const StoreExportResult *result)
 {
+    const struct {
+        uint64_t n;
+        const char *what;
+    } lost[] = {
+        {result->lost_owners, "the owners of files (only root can give files away)"},
+        {result->lost_setids, "setuid and setgid bits, which were for those owners"},
+        {result->lost_devices, "device nodes (only root can make them)"},
+        {result->lost_xattrs, "extended attributes that need rights, or another filesystem"},
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(lost); i++)
+        if (lost[i].n)
+            fprintf(stderr, "Not kept: %" G_GUINT64_FORMAT " times %s\n", lost[i].n, lost[i].what);
+}
+
+static bool export_directory(Store *store, Tree *tree, const char *path, const CliCommon *common,
+                             bool sync, GError **error)
+{
+    StoreExportResult result;
     if (!file_ensure_dir_at(AT_FDCWD, path, 0755, error))
         return false;
     _autofd int fd = file_open_dir_at(AT_FDCWD, path, error);
     if (fd < 0)
         return false;
-    return store_export_dir(store, tree, fd, error) ||
-           error_prefix(error, "cannot export into '%s'", path);
+    if (!store_export_dir(store, tree, fd, &result, error))
+        return error_prefix(error, "cannot export into '%s'", path);
+    if (sync && syncfs(fd) < 0)
+        return error_throw_errno(error, "cannot sync '%s'", path);
+    say_lost(&result);
+    if (common->verbose)
+        fprintf(stderr,
+                "%" G_GUINT64_FORMAT " files, %" G_GUINT64_FORMAT
+                " of them share their blocks with the store\n",
+                result.files, result.cloned);
+    return true;
 }
 
 int cli_store_export(const CliCommand *command, int argc, char **argv, GError **error)
 {
     g_auto(Place) place = {0};
+    gboolean no_sync = false;
     const GOptionEntry entries[] = {
-        {"dir", 0, 0, G_OPTION_ARG_FILENAME, &place.dir, "Export into an empty directory", "DIR"},
+        {"dir", 0, 0, G_OPTION_ARG_FILENAME, &place.dir,
+         "Export into an empty directory; files share blocks with the store where the filesystem "
+         "can",
+         "DIR"},
+        {"no-sync", 0, 0, G_OPTION_ARG_NONE, &no_sync,
+         "Don't wait until a directory's files are on the disk", NULL},
         {"tar", 0, 0, G_OPTION_ARG_FILENAME, &place.tar, "Export as a tar (- for stdout)", "FILE"},
         {"dump", 0, 0, G_OPTION_ARG_FILENAME, &place.dump,
          "Export as a composefs dump (- for stdout)", "FILE"},
@@ -176,7 +209,7 @@ int cli_store_export(const CliCommand *command, int argc, char **argv, GError **
     g_autoptr(Tree) tree = store ? cli_store_load(store, argv[1], NULL, error) : NULL;
     if (!tree)
         return 1;
-    bool good = place.dir ? export_directory(store, tree, place.dir, error)
+    bool good = place.dir ? export_directory(store, tree, place.dir, &common, !no_sync, error)
                           : export_file(store, tree, &place, error);
     return good ? 0 : 1;
 }

@@ -15,6 +15,7 @@ int cli_store_cat(const CliCommand *command, int argc, char **argv, GError **err
 int cli_store_stat(const CliCommand *command, int argc, char **argv, GError **error);
 int cli_store_diff(const CliCommand *command, int argc, char **argv, GError **error);
 int cli_store_du(const CliCommand *command, int argc, char **argv, GError **error);
+int cli_store_du(const CliCommand *command, int argc, char **argv, GError **error);
 int cli_store_mount(const CliCommand *command, int argc, char **argv, GError **error);
 int cli_store_unmount(const CliCommand *command, int argc, char **argv, GError **error);
 int cli_store_gc(const CliCommand *command, int argc, char **argv, GError **error);

@@ -102,7 +102,7 @@ const CliCommand cli_commands[] = {
     {"store", "diff", CLI_STORE, J, "A B", "Compare two trees: images, branches, containers, directories", "atomic store diff debian/12/host origin:debian/12/host\natomic store diff -v image:rootfs dir:./rootfs\natomic store diff web:latest container:web"},
     {"store", "mount", CLI_STORE, 0, "IMAGE DIR", "Mount an image, read-only or with a layer for changes", "atomic store mount rootfs /mnt\natomic store mount --writable rootfs /mnt"},
     {"store", "unmount", CLI_STORE, 0, "DIR", "Unmount an image", "atomic store unmount /mnt\natomic store unmount --discard /mnt"},
-    {"store", "du", CLI_LATER, 0, "", "Show what uses space", NULL},
+    {"store", "du", CLI_STORE, J, "", "Show what each name needs, alone and together with others (-v: with whom)", "atomic store du\natomic store du -v"},
     {"store", "gc", CLI_STORE, J, "", "Remove objects that nothing refers to", "atomic store gc --dry-run\natomic store gc --keep-younger 2d\natomic store gc --why 3f9a"},
     {"store", "fsck", CLI_STORE, J, "", "Verify every object and name", "atomic store fsck\natomic store fsck --repair --from /mnt/other/store"},
     {"store", "setup", CLI_STORE, 0, "", "Use what the filesystem has: the reserve for upgrades, fs-verity on objects that have none", "atomic store setup --reserve default"},

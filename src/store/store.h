@@ -226,8 +226,16 @@ bool store_write_tar(Tree *tree, const StoreTarSink *sink, void *data, GError **
 /* The same into a file, pipe or socket, in bounded memory. */
 bool store_write_tar_fd(Store *store, Tree *tree, int fd, GError **error);
 
-/* Writes the files below dirfd (must be empty); owners only as root. */
-bool store_export_dir(Store *store, Tree *tree, int dirfd, GError **error);
+typedef struct {
+    uint64_t files, bytes; /* regular files */
+    uint64_t cloned;       /* files that share their blocks with the store */
+    /* Files that are not quite as in the tree: who isn't root can't give files away (setuid and setgid bits go with the
+     * owner) nor make devices; some attributes need rights, or a filesystem that has them. */
+    uint64_t lost_owners, lost_setids, lost_devices, lost_xattrs;
+} StoreExportResult;
+/* Writes the files below dirfd (must be empty), not synced. `out_result` may be NULL. */
+bool store_export_dir(Store *store, Tree *tree, int dirfd, StoreExportResult *out_result,
+                      GError **error);
 
 /* Writes the tree as an image, flushes, links images/DIGEST. */
 bool store_commit_image(StoreTxn *txn, Tree *tree, Digest *out_image, GError **error);
@@ -371,3 +379,33 @@ typedef struct {
     bool verity, secure; /* store_has_verity, store_is_secure */
 } StoreUsage;
 bool store_usage(Store *store, StoreUsage *out_usage, GError **error);
+
+/* --- who uses the space (store/du.c) ---------------------------------------------------------------------- */
+
+typedef struct {
+    unsigned item; /* of the other one */
+    uint64_t bytes;
+} StoreDuShare;
+/* A thing that has names: an image, with the commit's or container image's streams that lead to it; else a stream. */
+typedef struct {
+    GPtrArray *names; /* char *; first those under images/refs, each kind in byte order */
+    bool has_image;
+    Digest image;
+    uint64_t objects;                 /* all it needs that is there, itself included */
+    uint64_t own_bytes, shared_bytes; /* of objects that only it needs; that others need too */
+    StoreDuShare *shares;             /* with whom, most first; none are given beyond 2048 items */
+    size_t n_shares;
+    GArray *roots; /* Digest: of the names */
+} StoreDuItem;
+typedef struct {
+    GPtrArray *items;
+    uint64_t objects, bytes, disk_bytes; /* in objects/; what the filesystem gives them */
+    uint64_t saved_bytes;                /* more, if each item had its own objects */
+    uint64_t unreferenced_objects, unreferenced_bytes;
+    uint64_t staging_bytes;
+    StoreReserveState reserve;
+} StoreDu;
+/* Time and memory grow with the objects and the names of things, not with how many share what. Takes no lock. */
+StoreDu *store_du(Store *store, GError **error);
+void store_du_free(StoreDu *du);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(StoreDu, store_du_free)

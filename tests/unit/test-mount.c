@@ -17,14 +17,14 @@ static void test_export(Fixture *f, const void *data _unused)
     g_assert_true(store_txn_flush(txn, &error));
     g_assert_true(file_ensure_dir_at(f->top_fd, "out", 0755, NULL));
     _autofd int out = file_open_dir_at(f->top_fd, "out", NULL);
-    g_assert_true(store_export_dir(f->store, tree, out, &error));
+    g_assert_true(store_export_dir(f->store, tree, out, NULL, &error));
     g_assert_no_error(error);
     g_autoptr(Tree) again = store_import_dir(txn, out, 0, &error);
     g_assert_no_error(error);
     g_autofree char *before = tree_format_dump(tree);
     g_autofree char *after = tree_format_dump(again);
     g_assert_cmpstr(before, ==, after);
-    g_assert_false(store_export_dir(f->store, tree, out, &error));
+    g_assert_false(store_export_dir(f->store, tree, out, NULL, &error));
     g_assert_cmpstr(error->message, ==, "the directory is not empty");
 }
 
