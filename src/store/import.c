@@ -122,7 +122,7 @@ static void take_stat(const Import *import, TreeInode *inode, const struct stat 
     inode->mode = st->st_mode;
     inode->uid = st->st_uid;
     inode->gid = st->st_gid;
-    if (!(import->flags & STORE_IMPORT_ZERO_TIMES) && st->st_mtim.tv_sec >= 0) {
+    if (!(import->flags & STORE_IMPORT_ZERO_TIMES)) {
         inode->mtime = st->st_mtim.tv_sec;
         inode->mtime_nsec = (uint32_t)st->st_mtim.tv_nsec;
     }

@@ -98,8 +98,12 @@ static void append_number(GByteArray *pax, const char *key, uint64_t number)
 
 static void append_mtime(GByteArray *pax, const TreeInode *inode)
 {
+    /* before 1970 the fraction counts backwards too: a second before, and half a second more of time, is "-0.5" */
+    bool back = inode->mtime < 0 && inode->mtime_nsec > 0;
+    int64_t seconds = inode->mtime + back;
     g_autofree char *text =
-        g_strdup_printf("%" G_GINT64_FORMAT ".%09u", inode->mtime, inode->mtime_nsec);
+        g_strdup_printf("%s%" G_GINT64_FORMAT ".%09u", back && seconds == 0 ? "-" : "", seconds,
+                        back ? 1000000000 - inode->mtime_nsec : inode->mtime_nsec);
     append_record(pax, "mtime", text, strlen(text));
 }
 
