@@ -69,7 +69,8 @@ typedef struct {
     uint32_t most_xattrs; /* of an inode */
     uint32_t n_external;
     bool has_acl;
-    uint32_t *shared; /* numbers of xattrs, in the order of the shared area */
+    bool has_payloads; /* some file's bytes are not where its digest says */
+    uint32_t *shared;  /* numbers of xattrs, in the order of the shared area */
     uint32_t n_shared;
     int64_t min_mtime;
     uint32_t min_nsec;

@@ -118,6 +118,7 @@ static bool add_inode(Plan *plan, TreeNode *node, uint32_t parent, GError **erro
     } else if (S_ISREG(inode->mode) && inode->size > 0 && !inode->content) {
         new.chunk_bits = chunk_bits_of(inode->size);
         plan->n_external++;
+        plan->has_payloads |= inode->payload != NULL;
     } else if (is_dir && node->parent) {
         plan_inode(plan, parent)->nlink++;
     }

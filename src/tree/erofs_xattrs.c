@@ -107,33 +107,42 @@ static void split_name(Plan *plan, PlanXattr *xattr)
         32;
 }
 
-/* Its number. Name and value must live as long as the plan. */
-static uint32_t intern(Plan *plan, const char *name, const void *value, size_t size, uint8_t kind)
+static uint32_t append_xattr(Plan *plan, PlanXattr *xattr)
 {
-    PlanXattr key = {
+    PlanXattr *like = xattr->kind == PLAN_LITERAL ? NULL : &plan->like[xattr->kind];
+    if (like && like->name) {
+        xattr->index = like->index;
+        xattr->suffix_at = like->suffix_at;
+        xattr->filter_bit = like->filter_bit;
+    } else {
+        split_name(plan, xattr);
+        if (like)
+            *like = *xattr;
+    }
+    g_array_append_val(plan->xattrs, *xattr);
+    return plan->xattrs->len - 1;
+}
+
+static PlanXattr make_xattr(const char *name, const void *value, size_t size, uint8_t kind)
+{
+    return (PlanXattr){
         .name = name,
         .value = value,
         .size = (uint16_t)size,
         .name_size = (uint16_t)strlen(name),
         .kind = kind,
     };
+}
+
+/* Its number. Name and value must live as long as the plan. */
+static uint32_t intern(Plan *plan, const char *name, const void *value, size_t size, uint8_t kind)
+{
+    PlanXattr xattr = make_xattr(name, value, size, kind);
     if (plan->xattrs->len >= plan->table_size / 4 * 3)
         make_table(plan, (uint64_t)plan->table_size);
-    uint32_t *place = find_xattr(plan, &key);
-    if (!*place) {
-        PlanXattr *like = kind == PLAN_LITERAL ? NULL : &plan->like[kind];
-        if (!like || !like->name)
-            split_name(plan, &key);
-        if (like && !like->name)
-            *like = key;
-        if (like) {
-            key.index = like->index;
-            key.suffix_at = like->suffix_at;
-            key.filter_bit = like->filter_bit;
-        }
-        g_array_append_val(plan->xattrs, key);
-        *place = plan->xattrs->len;
-    }
+    uint32_t *place = find_xattr(plan, &xattr);
+    if (!*place)
+        *place = append_xattr(plan, &xattr) + 1;
     return *place - 1;
 }
 
@@ -265,8 +274,25 @@ static uint32_t intern_redirect(Plan *plan, const TreeInode *inode)
     return intern(plan, OVERLAY_REDIRECT, value, PLAN_REDIRECT_SIZE, PLAN_REDIRECT);
 }
 
+/* Where every redirect is made of the digest beside it, its number follows that of the metacopy. */
+static void add_pair(Plan *plan, PlanInode *inode, const uint8_t *digest)
+{
+    uint32_t known = plan->xattrs->len;
+    inode->metacopy = intern(plan, OVERLAY_METACOPY, digest, PLAN_METACOPY_SIZE, PLAN_METACOPY);
+    inode->redirect = inode->metacopy + 1;
+    if (inode->metacopy == known) {
+        PlanXattr redirect =
+            make_xattr(OVERLAY_REDIRECT, digest, PLAN_REDIRECT_SIZE, PLAN_REDIRECT);
+        append_xattr(plan, &redirect);
+    }
+}
+
 static void add_object(Plan *plan, PlanInode *inode, const TreeInode *from)
 {
+    if (from->has_object && !plan->has_payloads) {
+        add_pair(plan, inode, from->object.bytes);
+        return;
+    }
     inode->metacopy = from->has_object ? intern(plan, OVERLAY_METACOPY, from->object.bytes,
                                                 PLAN_METACOPY_SIZE, PLAN_METACOPY)
                                        : intern(plan, OVERLAY_METACOPY, "", 0, PLAN_LITERAL);
