@@ -9,6 +9,7 @@ typedef struct {
     uint64_t state;
     unsigned label; /* with a label on everything, or on nothing */
     bool times;     /* several mtimes: extended inodes */
+    bool plain;     /* all objects lie where their digest says, as ours do */
     bool marks;     /* xattrs that mean something to overlayfs */
     GPtrArray *paths;
     GArray *modes;     /* uint32_t, beside `paths`; 0: a hard link */
@@ -217,12 +218,13 @@ static void append_inline(Maker *maker, GString *out, uint64_t size)
 static void append_object(Maker *maker, GString *out)
 {
     char hex[65];
+    bool often = chance(maker, 20); /* one of a few objects: several files have it */
     for (int i = 0; i < 64; i++)
-        hex[i] = "0123456789abcdef"[below(maker, 16)];
+        hex[i] = "0123456789abcdef"[below(maker, often && i > 0 ? 1 : 16)];
     hex[64] = '\0';
-    bool digest = chance(maker, 90);
+    bool digest = maker->plain || chance(maker, 90);
     g_string_append_c(out, ' ');
-    switch (below(maker, 12)) {
+    switch (maker->plain ? 11 : below(maker, 12)) {
     case 0:
         g_string_append_c(out, '-');
         break;
@@ -349,6 +351,7 @@ GString *random_dump(uint64_t seed)
     maker.label = chance(&maker, 50);
     maker.times = chance(&maker, 40);
     maker.marks = chance(&maker, 15);
+    maker.plain = chance(&maker, 40);
     uint32_t root = S_IFDIR | 0755;
     g_ptr_array_add(maker.paths, g_strdup("/"));
     g_array_append_val(maker.modes, root);
