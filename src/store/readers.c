@@ -5,6 +5,7 @@
 
 #include "base/sys/process.h"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum {
@@ -32,6 +33,7 @@ struct Readers {
     const StoreChecksum *checksum;
     Chunk *filling; /* the caller's; NULL: none */
     GError *failed; /* the first one, prefixed */
+    unsigned chunk_files;
     GThread *threads[THREADS_MAX];
     unsigned n_threads;
     GMutex mutex; /* all below */
@@ -41,12 +43,21 @@ struct Readers {
     bool stop;
 };
 
+/* Half of the files that this process may have open, so that the threads can open theirs. */
+static unsigned files_per_chunk(void)
+{
+    struct rlimit limit = {.rlim_cur = 2 * CHUNKS * CHUNK_FILES};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    return (unsigned)CLAMP(limit.rlim_cur / 2 / CHUNKS, 1, CHUNK_FILES);
+}
+
 Readers *readers_new(StoreTxn *txn, Tree *tree, const StoreChecksum *checksum)
 {
     Readers *readers = g_new0(Readers, 1);
     readers->txn = txn;
     readers->tree = tree;
     readers->checksum = checksum;
+    readers->chunk_files = files_per_chunk();
     g_mutex_init(&readers->mutex);
     g_cond_init(&readers->more);
     g_cond_init(&readers->done_one);
@@ -190,7 +201,7 @@ bool readers_add(Readers *readers, int fd, TreeNode *node, uint64_t size, GError
     if (checksum)
         job->file.prefix = checksum->prefix(node->inode, checksum->data);
     chunk->bytes += size;
-    if (chunk->n == CHUNK_FILES || chunk->bytes >= CHUNK_BYTES)
+    if (chunk->n == readers->chunk_files || chunk->bytes >= CHUNK_BYTES)
         queue_filling(readers);
     return true;
 }

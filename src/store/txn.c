@@ -334,11 +334,11 @@ void store_txn_free(StoreTxn *txn)
 {
     if (!txn)
         return;
+    sys_fd_closep(&txn->roots_fd);
+    sys_fd_closep(&txn->lock_fd);
     if (txn->dirfd >= 0)
         leave_staging(txn);
-    sys_fd_closep(&txn->roots_fd);
     sys_fd_closep(&txn->dirfd);
-    sys_fd_closep(&txn->lock_fd);
     digest_table_clear(&txn->known);
     g_array_unref(txn->unrooted);
     g_array_unref(txn->staged);
