@@ -209,10 +209,10 @@ static bool others_write(const StoreTxn *txn)
 }
 
 /* After this what was put and what was found are both in objects/ for good. Filesystems with one journal for all keep
- * what another process renamed before us; btrfs needn't. */
+ * what another process renamed before us; btrfs needn't. Also objects/XX that was there may be new, and another's. */
 static bool sync_names(StoreTxn *txn, GError **error)
 {
-    if (txn->found.n > 0 && others_write(txn)) {
+    if ((txn->found.n > 0 || txn->dirs.n > 0) && others_write(txn)) {
         for (int i = 0; i < 256; i++)
             if (txn->found.touched[i])
                 batch_touch(&txn->dirs, &(Digest){.bytes = {(uint8_t)i}});
