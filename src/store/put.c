@@ -24,7 +24,8 @@ static int create_file(StoreTxn *txn, const char *name, GError **error)
         return error_throw_errno_fd(error, "cannot create a file in the store '%s'",
                                     txn->store->path);
     if (!txn->modes_set && fchmod(fd, 0644) < 0)
-        return error_throw_errno_fd(error, "cannot set the mode of an object");
+        return error_throw_errno_fd(error, "cannot set the mode of an object in '%s'",
+                                    txn->store->path);
     return fd_steal(&fd);
 }
 
