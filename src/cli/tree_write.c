@@ -68,10 +68,15 @@ static Tree *read_tree(StoreTxn *txn, const CommitArguments *a, OstreeChecksums 
     }
     if (a->dir) {
         _autofd int fd = file_open_dir_at(AT_FDCWD, a->dir, error);
-        return fd < 0 ? NULL
-                      : store_import_dir_with(txn, fd, a->no_xattrs ? STORE_IMPORT_NO_XATTRS : 0,
-                                              checksums ? ostree_checksums_hook(checksums) : NULL,
-                                              error);
+        StoreImportFlags flags = a->no_xattrs ? STORE_IMPORT_NO_XATTRS : 0;
+        Tree *tree =
+            fd < 0
+                ? NULL
+                : store_import_dir_with(txn, fd, flags,
+                                        checksums ? ostree_checksums_hook(checksums) : NULL, error);
+        if (fd >= 0 && !tree)
+            error_prefix(error, "cannot read '%s'", a->dir);
+        return tree;
     }
     bool standard = strcmp(a->tar, "-") == 0;
     _autofd int fd = file_open_at(AT_FDCWD, standard ? "/dev/stdin" : a->tar, O_RDONLY, error);

@@ -183,16 +183,18 @@ static bool sweep_writer(int staging, const char *name, StagingState state, void
 
 /* --- sweep ---------------------------------------------------------------------------------------------- */
 
-/* Whether the link still is what it was when it was listed. */
-static bool leads_to(Store *store, const char *path, const Digest *object)
+/* Whether the link still is what it was when it was listed. When that can't be seen its object must stay too. */
+static bool leads_to(Store *store, const char *path, const Digest *object, bool *out_same,
+                     GError **error)
 {
     char target[256];
     Digest now;
     ssize_t n = readlinkat(store->dirfd, path, target, sizeof target - 1);
-    if (n <= 0)
-        return false;
-    target[n] = '\0';
-    return store_parse_object_path(target, &now) && digest_equal(&now, object);
+    if (n < 0 && errno != ENOENT && errno != EINVAL)
+        return error_throw_errno(error, "cannot read link '%s'", path);
+    target[MAX(n, 0)] = '\0';
+    *out_same = n > 0 && store_parse_object_path(target, &now) && digest_equal(&now, object);
+    return true;
 }
 
 static int unlink_leftover(int dirfd, const char *path)
@@ -218,7 +220,10 @@ static bool remove_item(Gc *gc, const Item *item, GError **error)
         return true; /* needed since */
     if (!gc->options->dry_run) {
         int dirfd = gc->store->dirfd;
-        if (item->kind == ITEM_LINK && !leads_to(gc->store, path, &item->object))
+        bool same = true;
+        if (item->kind == ITEM_LINK && !leads_to(gc->store, path, &item->object, &same, error))
+            return false;
+        if (!same)
             return true;
         int failed =
             item->kind == ITEM_LEFTOVER ? unlink_leftover(dirfd, path) : unlinkat(dirfd, path, 0);

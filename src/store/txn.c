@@ -145,7 +145,8 @@ static bool write_roots(StoreTxn *txn, GError **error)
     bool written = txn->unrooted->len == 0 ||
                    (txn_open_batch(txn, error) &&
                     file_write_all(txn->roots_fd, txn->unrooted->data,
-                                   (size_t)txn->unrooted->len * sizeof(Digest), error));
+                                   (size_t)txn->unrooted->len * sizeof(Digest), error)) ||
+                   error_prefix(error, "the store '%s'", txn->store->path);
     g_array_set_size(txn->unrooted, 0);
     sys_fd_closep(&txn->lock_fd);
     return written;
@@ -292,7 +293,8 @@ bool store_txn_done(StoreTxn *txn, GError **error)
         return false;
     txn->done = true;
     if (unlinkat(txn->dirfd, STORE_STAGING_JOURNAL, 0) < 0 && errno != ENOENT)
-        return error_throw_errno(error, "cannot remove the journal");
+        return error_throw_errno(error, "cannot remove the journal in the store '%s'",
+                                 txn->store->path);
     return true;
 }
 
