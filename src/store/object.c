@@ -36,12 +36,13 @@ int store_open_object(Store *store, const Digest *object, GError **error)
     const StoreObjectPath name = store_object_path(object);
     const char *path = name.text;
     int flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW;
-    int fd = openat(store->objects_fd, path, flags | O_NOATIME); /* reading changes nothing */
-    if (fd < 0 && errno == EPERM)                                /* another user's */
+    _autofd int fd =
+        openat(store->objects_fd, path, flags | O_NOATIME); /* reading changes nothing */
+    if (fd < 0 && errno == EPERM)                           /* another user's */
         fd = openat(store->objects_fd, path, flags);
     if (fd < 0)
         return error_throw_errno_fd(error, "cannot open object '%.12s'", digest_hex(object).text);
-    return fd;
+    return store_check_seal(store, fd, object, error) ? fd_steal(&fd) : -1;
 }
 
 GBytes *store_read_object(Store *store, const Digest *object, size_t limit, GError **error)
