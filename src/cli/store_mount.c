@@ -91,12 +91,31 @@ static bool check_unused(int fd, const char *path, GError **error)
     return true;
 }
 
-static int open_upper(const char *path, const char *mount_point, GError **error)
+/* Over another image the changes would be nonsense, and overlayfs doesn't notice. */
+static bool check_image(int fd, const char *path, const Digest *image, GError **error)
+{
+    const DigestHex hex = digest_hex(image);
+    size_t size;
+    bool exists;
+    if (!file_exists_at(fd, "image", &exists, error))
+        return false;
+    if (!exists)
+        return file_replace_at(fd, "image", hex.text, DIGEST_HEX_SIZE - 1, 0600, 0, error);
+    g_autofree char *was = file_read_at(fd, "image", DIGEST_HEX_SIZE, &size, error);
+    return was && (strcmp(was, hex.text) == 0 ||
+                   error_throw(error, ERROR_EXISTS,
+                               "'%s' has changes that were made over another image, '%.12s'\n"
+                               "hint: mount that one, or name another --upper",
+                               path, was));
+}
+
+static int open_upper(const char *path, const char *mount_point, const Digest *image,
+                      GError **error)
 {
     if (!file_ensure_dir_at(AT_FDCWD, path, 0700, error))
         return -1;
     _autofd int fd = file_open_dir_at(AT_FDCWD, path, error);
-    if (fd < 0 || !check_unused(fd, path, error) ||
+    if (fd < 0 || !check_unused(fd, path, error) || !check_image(fd, path, image, error) ||
         !file_replace_at(fd, "mounted", mount_point, strlen(mount_point), 0600, 0, error))
         return -1;
     return fd_steal(&fd);
@@ -105,7 +124,7 @@ static int open_upper(const char *path, const char *mount_point, GError **error)
 /* Only what a mount made: a directory named by mistake stays. */
 static bool discard_upper(const char *path, GError **error)
 {
-    static const char *const known[] = {"upper", "work", "mounted", NULL};
+    static const char *const known[] = {"upper", "work", "mounted", "image", NULL};
     g_autoptr(GPtrArray) names = file_list_at(AT_FDCWD, path, error);
     for (guint i = 0; names && i < names->len; i++)
         if (!g_strv_contains(known, names->pdata[i]))
@@ -142,7 +161,7 @@ int cli_store_mount(const CliCommand *command, int argc, char **argv, GError **e
     g_autofree char *upper = upper_path(upper_option, dir);
     _autofd int upper_fd = -1;
     if (writable || upper_option) {
-        upper_fd = options.writable_fd = open_upper(upper, dir, error);
+        upper_fd = options.writable_fd = open_upper(upper, dir, &image, error);
         if (upper_fd < 0)
             return 1;
     }
@@ -152,6 +171,44 @@ int cli_store_mount(const CliCommand *command, int argc, char **argv, GError **e
     if (upper_fd >= 0 && !common.quiet)
         fprintf(stderr, "Changes are kept in '%s'.\n", upper);
     return 0;
+}
+
+/* Whether the process has its working directory, root, program or an open file there. */
+static bool uses(const char *pid, dev_t device)
+{
+    static const char *const links[] = {"cwd", "root", "exe"};
+    g_autofree char *fds = g_strdup_printf("/proc/%s/fd", pid);
+    g_autoptr(GPtrArray) open = file_list_at(AT_FDCWD, fds, NULL); /* NULL: not ours to see */
+    struct stat st;
+    for (guint i = 0; i < ARRAY_SIZE(links) + (open ? open->len : 0); i++) {
+        g_autofree char *path =
+            i < ARRAY_SIZE(links)
+                ? g_strdup_printf("/proc/%s/%s", pid, links[i])
+                : g_strdup_printf("%s/%s", fds, (char *)open->pdata[i - ARRAY_SIZE(links)]);
+        if (stat(path, &st) == 0 && st.st_dev == device)
+            return true;
+    }
+    return false;
+}
+
+/* "'sh' (process 12), 'less' (process 15)"; "" when nobody is seen. */
+static char *find_users(const char *dir)
+{
+    enum { SHOWN = 5 };
+    g_autoptr(GString) users = g_string_new(NULL);
+    g_autoptr(GPtrArray) processes = file_list_at(AT_FDCWD, "/proc", NULL);
+    struct stat st;
+    bool good = processes && stat(dir, &st) == 0;
+    for (guint i = 0, n = 0; good && i < processes->len && n < SHOWN; i++) {
+        const char *pid = processes->pdata[i];
+        if (!g_ascii_isdigit(*pid) || !uses(pid, st.st_dev))
+            continue;
+        g_autofree char *path = g_strdup_printf("/proc/%s/comm", pid), *name = NULL;
+        g_file_get_contents(path, &name, NULL, NULL);
+        g_string_append_printf(users, "%s'%s' (process %s)", n++ ? ", " : "",
+                               name ? g_strchomp(name) : "?", pid);
+    }
+    return g_string_free(g_steal_pointer(&users), false);
 }
 
 static bool unmount(const char *dir, const char *shown, GError **error)
@@ -167,10 +224,11 @@ static bool unmount(const char *dir, const char *shown, GError **error)
                            shown, source);
     if (umount2(dir, UMOUNT_NOFOLLOW) == 0)
         return true;
-    if (errno == EBUSY)
-        return error_throw(error, ERROR_BUSY,
-                           "cannot unmount '%s': it is in use\nhint: 'fuser -vm %s' says by whom",
-                           shown, shown);
+    if (errno == EBUSY) {
+        g_autofree char *users = find_users(dir);
+        return error_throw(error, ERROR_BUSY, "cannot unmount '%s': it is in use%s%s", shown,
+                           *users ? " by " : "", users);
+    }
     return error_throw_errno(error, "cannot unmount '%s'", shown);
 }
 

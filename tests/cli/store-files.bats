@@ -113,9 +113,20 @@ END
     [ "$status" -eq 1 ]
     [[ $output == *"are those of the mount on"*"hint: 'atomic store unmount "* ]]
     [ "$("$ATOMIC" store diff rootfs ./mnt 2>/dev/null)" = $'A /usr/new\nD /usr/small' ]
-    (cd mnt && run "$ATOMIC" store unmount ../mnt && [ "$status" -eq 1 ] && [[ $output == *"it is in use"*fuser* ]])
+    (cd mnt && exec sleep 100) 3>&- &
+    sleeper=$!
+    until [ "$(readlink "/proc/$sleeper/cwd")" = "$PWD/mnt" ]; do sleep 0.02; done
+    run "$ATOMIC" store unmount mnt
+    kill "$sleeper"
+    wait "$sleeper" || true
+    [ "$status" -eq 1 ]
+    [[ $output == *"cannot unmount 'mnt': it is in use by '"*"(process $sleeper)" ]]
     "$ATOMIC" store unmount mnt
-    [ "$(ls mnt.upper)" = $'mounted\nupper\nwork' ]
+    [ "$(ls mnt.upper)" = $'image\nmounted\nupper\nwork' ]
+    other=$("$ATOMIC" store import --dir tree/usr)
+    run "$ATOMIC" store mount -w "$other" mnt
+    [ "$status" -eq 1 ]
+    [[ $output == *"mnt.upper' has changes that were made over another image, '${digest:0:12}'"*"hint: "* ]]
     "$ATOMIC" store mount -w rootfs mnt
     [ "$(cat mnt/usr/new)" = new ]
     "$ATOMIC" store unmount --discard mnt
