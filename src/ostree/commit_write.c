@@ -187,7 +187,10 @@ static bool add_job(TreeNode *node, void *data, GError **error)
     if (!S_ISREG(inode->mode) || inode->size == 0)
         return true;
     /* asking the transaction also keeps the object from being collected before the commit names it */
-    if (inode->has_object && store_txn_has(commit->txn, &inode->object)) {
+    bool has = false;
+    if (inode->has_object && !store_txn_find(commit->txn, &inode->object, &has, error))
+        return false;
+    if (has) {
         job->external = true;
         job->object = inode->object;
     } else if (!inode->content) {

@@ -91,6 +91,8 @@ void store_txn_forget(Store *store, const char *key);
 
 /* Objects put are found by store_txn_has() at once, by others only after the flush. Thread-safe. */
 bool store_txn_has(StoreTxn *txn, const Digest *object);
+/* The same, where it matters why: false with error when the store can't be locked to look. */
+bool store_txn_find(StoreTxn *txn, const Digest *object, bool *out_has, GError **error);
 bool store_txn_put(StoreTxn *txn, const void *data, size_t size, Digest *out_object,
                    GError **error);
 /* Reads the fd from its position to its end. */

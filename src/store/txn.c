@@ -273,6 +273,15 @@ bool store_txn_has(StoreTxn *txn, const Digest *object)
     return has;
 }
 
+bool store_txn_find(StoreTxn *txn, const Digest *object, bool *out_has, GError **error)
+{
+    g_mutex_lock(&txn->mutex);
+    bool good = txn_knows(txn, object) || txn_open_batch(txn, error);
+    *out_has = good && txn_present(txn, object);
+    g_mutex_unlock(&txn->mutex);
+    return good;
+}
+
 void store_txn_keep(StoreTxn *txn, const Digest *object)
 {
     g_mutex_lock(&txn->mutex);
