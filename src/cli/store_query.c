@@ -6,35 +6,77 @@
 #include "base/sort.h"
 #include "cli/document.h"
 #include "cli/file_text.h"
+#include "cli/human.h"
 
 #include <unistd.h>
 
 /* --- images --------------------------------------------------------------------------------------------- */
 
-static bool list_images(Store *store, bool json, GError **error)
+typedef struct {
+    uint64_t files, bytes;
+} Content;
+
+static bool count_file(TreeNode *node, void *data, GError **error _unused)
+{
+    Content *content = data;
+    TreeInode *inode = node->inode;
+    content->files++;
+    if (S_ISREG(inode->mode) && !inode->user) /* each inode once, whatever its names */
+        content->bytes += inode->size;
+    inode->user = content;
+    return true;
+}
+
+static bool count_content(Store *store, const char *digest, Content *out, GError **error)
+{
+    Digest image;
+    if (!digest_parse(digest, &image))
+        return error_throw(error, ERROR_CORRUPT, "'%s' is not an image", digest);
+    g_autoptr(Tree) tree = store_load_image(store, &image, error);
+    return tree && tree_walk(tree, count_file, out, error);
+}
+
+/* With `details`, which takes reading it: the number of files and their bytes. */
+static bool list_image(Store *store, const char *name, const char *digest, bool details,
+                       json_t *images, GError **error)
+{
+    Content content = {0};
+    if (details && !count_content(store, digest, &content, error))
+        return error_prefix(error, "'%s'", name);
+    if (images) {
+        json_t *image = json_pack("{s:s}", "digest", digest);
+        file_json_set(image, "name", name);
+        if (details) {
+            json_object_set_new(image, "files", json_integer((json_int_t)content.files));
+            json_object_set_new(image, "bytes", json_integer((json_int_t)content.bytes));
+        }
+        json_array_append_new(images, image);
+        return true;
+    }
+    g_autofree char *shown = file_path_text(name), *bytes = human_bytes(content.bytes);
+    printf("%.12s ", digest);
+    if (details)
+        printf("%8" G_GUINT64_FORMAT " %10s ", content.files, bytes);
+    printf("%s\n", shown);
+    return true;
+}
+
+static bool list_images(Store *store, bool details, bool json, GError **error)
 {
     g_autoptr(GHashTable) refs = store_list_refs(store, STORE_IMAGES, "", error);
     if (!refs)
         return false;
     unsigned n;
     g_autofree char **names = sort_keys(refs, &n);
-    json_t *images = json_array();
-    for (unsigned i = 0; i < n; i++) {
-        const char *digest = g_hash_table_lookup(refs, names[i]);
-        if (!json) {
-            g_autofree char *name = file_path_text(names[i]);
-            printf("%.12s %s\n", digest, name);
-            continue;
+    json_t *images = json ? json_array() : NULL;
+    for (unsigned i = 0; i < n; i++)
+        if (!list_image(store, names[i], g_hash_table_lookup(refs, names[i]), details, images,
+                        error)) {
+            json_decref(images);
+            return false;
         }
-        json_t *image = json_pack("{s:s}", "digest", digest);
-        file_json_set(image, "name", names[i]);
-        json_array_append_new(images, image);
-    }
-    json_t *document = json_pack("{s:o}", "images", images);
-    if (json)
-        return cli_print_document("atomic.store.images/1", document, error);
-    json_decref(document);
-    return true;
+    return !json ||
+           cli_print_document("atomic.store.images/1", json_pack("{s:o}", "images", images), error);
 }
 
 /* --- files ---------------------------------------------------------------------------------------------- */
@@ -86,8 +128,10 @@ static bool list_files(Store *store, const char *image, const char *path, bool r
 
 int cli_store_ls(const CliCommand *command, int argc, char **argv, GError **error)
 {
-    gboolean recursive = false;
+    gboolean recursive = false, details = false;
     const GOptionEntry entries[] = {
+        {"long", 'l', 0, G_OPTION_ARG_NONE, &details, "Images: number of files and bytes too",
+         NULL},
         {"recursive", 'R', 0, G_OPTION_ARG_NONE, &recursive, "List directories below too", NULL},
         G_OPTION_ENTRY_NULL,
     };
@@ -102,7 +146,7 @@ int cli_store_ls(const CliCommand *command, int argc, char **argv, GError **erro
         return 1;
     bool good = argc > 1 ? list_files(store, argv[1], argc > 2 ? argv[2] : "/", recursive,
                                       common.json, error)
-                         : list_images(store, common.json, error);
+                         : list_images(store, details, common.json, error);
     return good ? 0 : 1;
 }
 

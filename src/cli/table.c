@@ -96,7 +96,7 @@ const CliCommand cli_commands[] = {
     {"store", "init", CLI_STORE, 0, "", "Make an empty store", "atomic store init --store /var/lib/atomic/store"},
     {"store", "import", CLI_STORE, 0, "(--dir D | --tar F | --dump F) [--name N]", "Import files and print the image's digest", "atomic store import --dir ./rootfs --name rootfs"},
     {"store", "export", CLI_STORE, 0, "IMAGE (--tar F | --dump F | --dir D)", "Export an image", "atomic store export rootfs --dump -"},
-    {"store", "ls", CLI_STORE, J, "[IMAGE [PATH]]", "List images, or the files of one", "atomic store ls"},
+    {"store", "ls", CLI_STORE, J, "[IMAGE [PATH]]", "List images, or the files of one", "atomic store ls -l\natomic store ls -R rootfs /usr"},
     {"store", "cat", CLI_STORE, 0, "IMAGE PATH", "Print a file of an image", "atomic store cat rootfs /etc/hostname"},
     {"store", "stat", CLI_STORE, J, "IMAGE PATH", "Show all attributes of a file, and where its bytes are", "atomic store stat rootfs /usr/bin/env"},
     {"store", "diff", CLI_STORE, J, "A B", "Compare two trees: images, branches, containers, directories", "atomic store diff debian/12/host origin:debian/12/host\natomic store diff -v image:rootfs dir:./rootfs\natomic store diff web:latest container:web"},

@@ -40,6 +40,8 @@ with() {
 
 @test "images and files" {
     promise atomic.store.images/1 'images images.digest images.name' store ls
+    promise atomic.store.images/1 'images images.digest images.name images.files images.bytes' store ls -l
+    jq -e '.images[1] | .name == "t" and .files == 5 and .bytes == 293' document
     promise atomic.store.files/1 "image files$(with files. $file object target path_b64)" store ls t
     promise atomic.store.stat/1 "$file image bytes object links links.path xattrs xattrs.name xattrs.value_b64" store stat t /a
     jq -e '.bytes == "object" and .xattrs == [{"value_b64": "MQ==", "name": "user.x"}]' document
