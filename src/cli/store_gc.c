@@ -80,6 +80,8 @@ static bool collect(const CliCommon *common, StoreGcOptions *options, GError **e
     options->data = items;
     options->removed = options->dry_run && !common->quiet ? list_removed : NULL;
     StoreReserveState reserve;
+    if (store && !options->dry_run)
+        cli_store_forget_mounts(store);
     bool good = store && store_gc(store, options, &result, error);
     /* what was given up to an upgrade that was killed is taken again, now that there may be room */
     good = good && (options->dry_run || store_reserve_fill(store, error)) &&

@@ -10,6 +10,7 @@
 #include "cli/store_verbs.h"
 
 #include "base/file.h"
+#include "base/sys/process.h"
 #include "cli/operand.h"
 
 #include <errno.h>
@@ -134,6 +135,56 @@ static bool discard_upper(const char *path, GError **error)
     return names && file_remove_all_at(AT_FDCWD, path, error);
 }
 
+/* --- the name that keeps what is mounted ------------------------------------------------------------------ */
+
+/* images/refs/mount/BOOT/DIR, made before the mount: no collection takes the bytes away under it. */
+static char *mount_ref(const char *dir)
+{
+    return g_strconcat("mount/", sys_boot_id(), dir, NULL);
+}
+
+void cli_store_forget_mounts(Store *store)
+{
+    g_autoptr(GHashTable) refs = store_list_refs(store, STORE_IMAGES, "mount", NULL);
+    GHashTableIter iter;
+    gpointer name;
+    if (!refs)
+        return;
+    g_hash_table_iter_init(&iter, refs);
+    while (g_hash_table_iter_next(&iter, &name, NULL)) {
+        g_autofree char *ref = g_strconcat("mount/", (const char *)name, NULL);
+        if (!g_str_has_prefix(name, sys_boot_id()))
+            store_remove_ref(store, STORE_IMAGES, ref, NULL);
+    }
+}
+
+/* From a store that can't be written nothing is collected either. */
+static bool keep_image(Store *store, const Digest *image, const char *ref, GError **error)
+{
+    if (faccessat(store_dirfd(store), ".", W_OK, AT_EACCESS) < 0)
+        return true;
+    cli_store_forget_mounts(store);
+    return store_set_ref(store, STORE_IMAGES, ref, digest_hex(image).text, error);
+}
+
+static bool mount_kept(Store *store, const Digest *image, const StoreMountOptions *options,
+                       const char *dir, GError **error)
+{
+    if (is_ours(dir))
+        return error_throw(error, ERROR_BUSY,
+                           "an image is mounted on '%s' already\n"
+                           "hint: 'atomic store unmount %s'",
+                           dir, dir);
+    g_autofree char *ref = mount_ref(dir);
+    if (!keep_image(store, image, ref, error))
+        return false;
+    _autofd int mounted = store_mount_image(store, image, options, error);
+    if (mounted >= 0 && attach(mounted, dir, error))
+        return true;
+    store_remove_ref(store, STORE_IMAGES, ref, NULL);
+    return false;
+}
+
 /* --- the verbs ------------------------------------------------------------------------------------------ */
 
 int cli_store_mount(const CliCommand *command, int argc, char **argv, GError **error)
@@ -165,8 +216,7 @@ int cli_store_mount(const CliCommand *command, int argc, char **argv, GError **e
         if (upper_fd < 0)
             return 1;
     }
-    _autofd int mounted = store_mount_image(store, &image, &options, error);
-    if (mounted < 0 || !attach(mounted, dir, error))
+    if (!mount_kept(store, &image, &options, dir, error))
         return 1;
     if (upper_fd >= 0 && !common.quiet)
         fprintf(stderr, "Changes are kept in '%s'.\n", upper);
@@ -249,6 +299,11 @@ int cli_store_unmount(const CliCommand *command, int argc, char **argv, GError *
     g_autofree char *dir = real_path(argv[1], error);
     if (!dir || !unmount(dir, argv[1], error))
         return 1;
+    g_autoptr(Store) store =
+        cli_store_open(&common, NULL); /* another one's name goes after the boot */
+    g_autofree char *ref = mount_ref(dir);
+    if (store)
+        store_remove_ref(store, STORE_IMAGES, ref, NULL);
     g_autofree char *upper = upper_path(upper_option, dir);
     return !discard || discard_upper(upper, error) ? 0 : 1;
 }

@@ -23,6 +23,8 @@ int cli_store_setup(const CliCommand *command, int argc, char **argv, GError **e
 int cli_store_check(const CliCommand *command, int argc, char **argv, GError **error);
 int cli_store_fsck(const CliCommand *command, int argc, char **argv, GError **error);
 
+/* The names of mounts of earlier boots. */
+void cli_store_forget_mounts(Store *store);
 /* --store, else that of --sysroot, else the default one; the caller's. */
 char *cli_store_path(const CliCommon *common);
 Store *cli_store_open(const CliCommon *common, GError **error);

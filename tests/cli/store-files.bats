@@ -137,6 +137,24 @@ END
     "$ATOMIC" store cat rootfs /usr/small # the image is as it was
 }
 
+@test "what is mounted is not collected, name or not" {
+    mkdir mnt
+    rm -r store
+    digest=$("$ATOMIC" store import --dir tree)
+    "$ATOMIC" store mount "$digest" mnt || skip "no mounts here"
+    "$ATOMIC" store gc
+    cmp mnt/usr/bin/prog tree/usr/bin/prog
+    run "$ATOMIC" store mount "$digest" mnt
+    [ "$status" -eq 1 ]
+    [[ $output == *"an image is mounted on '"*"/mnt' already"*"hint: 'atomic store unmount "* ]]
+    "$ATOMIC" store unmount mnt
+    [ "$("$ATOMIC" store gc --dry-run --json | jq .objects)" -eq 2 ]
+    # one that a reboot left behind
+    "$ATOMIC" store import --dir tree --name "mount/00000000-0000-4000-8000-000000000000/mnt"
+    "$ATOMIC" store gc
+    [ -z "$("$ATOMIC" store ls)" ]
+}
+
 @test "only images are unmounted, and only what a mount made is discarded" {
     mkdir mnt mnt.upper
     run "$ATOMIC" store unmount mnt
