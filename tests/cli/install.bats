@@ -2,6 +2,7 @@
 # What `make install` puts in place runs from there, also when the tree was moved after that.
 
 bats_require_minimum_version 1.5.0
+load examples.bash
 
 setup_file() {
     export TREE=$BATS_FILE_TMPDIR/tree
@@ -59,6 +60,28 @@ setup_file() {
         run groff -man -ww -z "$page"
         [ -z "$output" ] || { echo "$output"; false; }
     fi
+}
+
+@test "the manual page tells about the store, and its example prints what it says" {
+    cd "$BATS_TEST_TMPDIR"
+    page=$P/share/man/man1/atomic.1
+    for text in '^\.SH THE STORE$' '^\.B objects/XX/REST$' '^\.B ATOMIC_STORE$' '^\.B ATOMIC_THREADS$'; do
+        grep -qE "$text" "$page" || { echo "not there: $text"; false; }
+    done
+    [ "$(id -u)" = 0 ] || skip "the files of the example are root's"
+    export ATOMIC_STORE=$PWD/store LC_ALL=C
+    umask 022
+    mkdir -p rootfs/etc rootfs/usr/bin
+    echo atomic >rootfs/etc/hostname
+    seq 100 >rootfs/usr/bin/numbers
+    ln rootfs/usr/bin/numbers rootfs/usr/bin/again
+    ln -s bin/numbers rootfs/usr/link
+    find rootfs -depth -exec touch -h -d '2014-10-08 12:00:00 UTC' {} +
+    example=$BATS_TEST_DIRNAME/../../docs/man/store.example
+    examples "$example" >now
+    diff "$example" now
+    # and that is what one reads
+    sed -n '/^\.SS "Examples"/,/^\.fi/p' "$page" | sed -e '/^\./d' -e 's/\\-/-/g' -e 's/^\\&//' | diff - "$example"
 }
 
 @test "bash completes commands, options and names" {

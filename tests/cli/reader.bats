@@ -3,6 +3,7 @@
 # document are run, too.
 
 bats_require_minimum_version 1.5.0
+load examples.bash
 
 setup() {
     export ATOMIC_STORE=$BATS_TEST_TMPDIR/store ATOMIC_LIBEXEC=${ATOMIC%/*} LC_ALL=C
@@ -11,7 +12,6 @@ setup() {
     umask 022
 }
 
-atomic() { "$ATOMIC" "$@"; }
 reader() { "$ATOMIC_TEST_BIN/reader" "$@"; }
 
 # What an image can say, but for whiteouts and escapes, which are in tests/data/composefs.
@@ -152,18 +152,6 @@ assert external == 0xffffffff and hashlib.sha256(commit).digest() == ids[index]
 END
     image=$(reader store "$id" refs | awk '$2 == "composefs.image" {print $1}')
     same_listing "$image"
-}
-
-# The document as it reads when each "$ command" in it is followed by what that prints now.
-examples() {
-    local line output=
-    while IFS= read -r line; do
-        [[ $line != '```' && $line != '$ '* ]] || output=
-        [ -n "$output" ] || printf '%s\n' "$line"
-        [[ $line == '$ '* ]] || continue
-        output=yes
-        eval "${line#'$ '}" 2>&1 || true
-    done <"$1"
 }
 
 @test "the examples of the document print what it says" {
