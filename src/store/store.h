@@ -305,7 +305,7 @@ typedef struct {
     uint64_t links, leftovers; /* of images and streams; of killed writers: their bytes count too */
     uint64_t kept_objects;
 } StoreGcResult;
-/* Removes what no ref reaches and no transaction counts on that lives or (keyed, with a journal, of this boot, younger
+/* Removes what no ref reaches and no transaction counts on that lives or (keyed, with a journal, younger
  * than a day) will be gone on with; and what killed processes left. Takes the lock exclusively, a slice at a time:
  * the caller must have no unflushed transaction of its own (ERROR_BUSY after a minute). When a
  * name, stream or image can't be read nothing more is removed (ERROR_CORRUPT when its bytes are wrong), since nobody
