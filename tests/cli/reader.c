@@ -204,6 +204,8 @@ static Inode read_inode(uint64_t nid)
         die("an inode lies outside of the image");
     const uint8_t *p = part(image, nid * 32, 32).data;
     bool extended = p[0] & 1;
+    if (number(p, 2) >> 4 || !strchr("\1\2\4\6\10\12\14", p[5] >> 4) || p[5] >> 4 == 0)
+        die("an inode has an unknown format or file type");
     uint64_t own = extended ? 64 : 32, count = number(p + 2, 2);
     part(image, nid * 32, own);
     Inode inode = {
@@ -217,6 +219,8 @@ static Inode read_inode(uint64_t nid)
         .sec = (int64_t)number(extended ? p + 32 : super + 24, 8),
         .nsec = (uint32_t)number(extended ? p + 40 : super + 32, 4),
     };
+    if (inode.nsec > 999999999)
+        die("an inode has an impossible time");
     inode.xattrs = part(image, nid * 32 + own, count ? 12 + 4 * (count - 1) : 0);
     inode.end = nid * 32 + own + inode.xattrs.size;
     return inode;
@@ -248,6 +252,8 @@ static uint64_t visit_xattr(Inode *inode, Bytes from, XattrFunc visit)
         die("an xattr has an unknown prefix");
     const char *suffix = (const char *)part(from, 4, length).data;
     Xattr xattr = {.value = part(from, 4 + length, size)};
+    if (memchr(suffix, '\0', length) || (length == 0 && p[1] == 0))
+        die("an xattr has an impossible name");
     snprintf(xattr.name, sizeof xattr.name, "%s%.*s", prefixes[p[1]], (int)length, suffix);
     visit(inode, &xattr);
     return (4 + length + size + 3) & ~(uint64_t)3;
@@ -417,7 +423,7 @@ static void read_entry(uint64_t nid, const char *dir, Bytes name, int depth)
         return;
     Inode inode = read_inode(nid);
     if (depth == 0 && name.size == 2 && strchr(hex, text[0]) && strchr(hex, text[1]) &&
-        S_ISCHR(inode.mode) && inode.u == 0)
+        S_ISCHR(inode.mode) && inode.u == 0 && number(image.data + 12, 4) < 2)
         return;
     if (asprintf(&path, "%s/%.*s", depth > 0 ? dir : "", (int)name.size, text) < 0)
         die("out of memory");
@@ -442,6 +448,8 @@ static void read_dir(const Inode *dir, const char *path, int depth)
                 die("a directory is not well formed");
             Bytes name = part(block, start, end - start);
             name.size = strnlen((const char *)name.data, name.size);
+            if (i + 1 < n && name.size != end - start)
+                die("a directory has an impossible name");
             uint64_t common = name.size < last.size ? name.size : last.size;
             int order = common ? memcmp(last.data, name.data, common) : 0;
             if (order > 0 || (order == 0 && last.size >= name.size))
@@ -476,7 +484,8 @@ static void read_image(const uint8_t digest[32])
     if (!map_object(digest, &image))
         die("the image can't be read");
     super = part(image, 1024, 128).data;
-    if (number(image.data, 4) != 0xd078629a || number(super, 4) != 0xe0f5e1e2 || super[12] != 12)
+    if (number(image.data, 4) != 0xd078629a || number(image.data + 4, 4) != 1 ||
+        number(super, 4) != 0xe0f5e1e2 || super[12] != 12 || number(super + 40, 4) != 0)
         die("this is not an image");
     budget = image.size;
     first_names = calloc(image.size / 32 + 1, sizeof *first_names);
