@@ -14,6 +14,17 @@ const char *store_kind_dir(StoreKind kind)
 
 /* --- links ---------------------------------------------------------------------------------------------- */
 
+/* Not to be there is one thing, not to be seen another. */
+static bool check_there(Store *store, const Digest *object, GError **error)
+{
+    if (store_has(store, object))
+        return true;
+    if (errno != ENOENT)
+        return error_throw_errno(error, "cannot look at object '%.12s'", digest_hex(object).text);
+    return error_throw(error, ERROR_NOT_FOUND, "object '%.12s' is not in the store",
+                       digest_hex(object).text);
+}
+
 static bool link_object(Store *store, StoreKind kind, const char *name, const Digest *object,
                         GError **error)
 {
@@ -24,14 +35,8 @@ static bool link_object(Store *store, StoreKind kind, const char *name, const Di
     _autofd int lock = store_lock(store, false, "linking", error);
     if (lock < 0)
         return false;
-    bool there = store_has(store, object);
-    if (!there && errno == ENOENT)
-        return error_throw(error, ERROR_NOT_FOUND,
-                           "cannot link '%s': object '%.12s' is not in the store", name,
-                           digest_hex(object).text);
-    if (!there)
-        return error_throw_errno(error, "cannot link '%s': cannot look at object '%.12s'", name,
-                                 digest_hex(object).text);
+    if (!check_there(store, object, error))
+        return error_prefix(error, "cannot link '%s'", name);
     const char *dir = store_kind_dir(kind);
     g_autofree char *path = g_strdup_printf("%s/%s", dir, name);
     g_autofree char *target = g_strconcat("../objects/", store_object_path(object).text, NULL);
@@ -170,10 +175,8 @@ bool store_set_ref(Store *store, StoreKind kind, const char *name, const char *t
     _autofd int lock = store_lock(store, false, "setting a ref", error);
     if (lock < 0 || !find_link(store, kind, target, &object, error))
         return false;
-    if (!store_has(store, &object))
-        return error_throw(error, ERROR_NOT_FOUND,
-                           "cannot set the ref '%s': the object of %s '%s' is not in the store",
-                           name, kind == STORE_IMAGES ? "image" : "stream", target);
+    if (!check_there(store, &object, error))
+        return error_prefix(error, "cannot set the ref '%s' to '%s'", name, target);
     g_autoptr(GString) link = g_string_new(NULL);
     for (const char *c = path + strlen(store_kind_dir(kind)) + strlen("/refs"); *c; c++)
         if (*c == '/')
