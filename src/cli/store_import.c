@@ -41,7 +41,10 @@ static int open_input(const char *path, GError **error)
 
 static bool check_object(TreeNode *node, void *data, GError **error)
 {
-    if (!node->inode->has_object || store_txn_has(data, &node->inode->object))
+    bool has = true;
+    if (node->inode->has_object && !store_txn_find(data, &node->inode->object, &has, error))
+        return false;
+    if (has)
         return true;
     g_autofree char *path = tree_path(node);
     return error_throw(error, ERROR_PERMISSION,

@@ -240,18 +240,26 @@ bool store_txn_flush(StoreTxn *txn, GError **error)
     return flushed;
 }
 
-bool txn_present(StoreTxn *txn, const Digest *object)
+/* Under the mutex: whether the object is staged or stored. */
+static bool look(StoreTxn *txn, const Digest *object, bool *out_has, GError **error)
 {
-    if (txn_knows(txn, object))
+    *out_has = txn_knows(txn, object);
+    if (*out_has)
         return true;
-    if (!txn_open_batch(txn, NULL) || !store_has(txn->store, object))
+    if (!txn_open_batch(txn, error))
         return false;
+    if (!store_has(txn->store, object))
+        return errno == ENOENT ||
+               error_throw_errno(error, "cannot look at object '%.12s'", digest_hex(object).text);
     add_known(txn, object, TXN_FOUND);
     batch_touch(&txn->found, object);
     txn->n_found++;
-    if (txn->unrooted->len >= UNROOTED_MAX)
-        txn->failed = !write_roots(txn, NULL);
-    return !txn->failed;
+    if (txn->unrooted->len >= UNROOTED_MAX && !write_roots(txn, error)) {
+        txn->failed = true;
+        return false;
+    }
+    *out_has = true;
+    return true;
 }
 
 bool txn_staged(StoreTxn *txn, const Digest *digest, uint64_t size, GError **error)
@@ -268,16 +276,15 @@ bool txn_staged(StoreTxn *txn, const Digest *digest, uint64_t size, GError **err
 bool store_txn_has(StoreTxn *txn, const Digest *object)
 {
     g_mutex_lock(&txn->mutex);
-    bool has = txn_present(txn, object);
+    bool has, known = look(txn, object, &has, NULL);
     g_mutex_unlock(&txn->mutex);
-    return has;
+    return known && has;
 }
 
 bool store_txn_find(StoreTxn *txn, const Digest *object, bool *out_has, GError **error)
 {
     g_mutex_lock(&txn->mutex);
-    bool good = txn_knows(txn, object) || txn_open_batch(txn, error);
-    *out_has = good && txn_present(txn, object);
+    bool good = look(txn, object, out_has, error);
     g_mutex_unlock(&txn->mutex);
     return good;
 }

@@ -38,8 +38,6 @@ struct StoreTxn {
 bool txn_open_batch(StoreTxn *txn, GError **error);
 /* Under the mutex: whether this transaction put it or found it already; the store is not asked. */
 bool txn_knows(const StoreTxn *txn, const Digest *object);
-/* Under the mutex: whether the object is staged or stored. */
-bool txn_present(StoreTxn *txn, const Digest *object);
 /* Under the mutex: a file of the staging directory has its digest's name now. Ends the batch when it is full. */
 bool txn_staged(StoreTxn *txn, const Digest *digest, uint64_t size, GError **error);
 
