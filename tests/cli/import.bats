@@ -29,7 +29,7 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 sys.exit(status)' "$@"
 }
 
-@test "many files in one import: open files are few, memory is that of the tree" {
+@test "many files in one import and one commit: open files are few, memory is that of the tree" {
     files=${ATOMIC_TEST_FILES:-3000}
     make_files "$files"
     ulimit -n 320 # 256 handed over to be read, and some
@@ -44,6 +44,9 @@ sys.exit(status)' "$@"
     echo "peak memory: ${lines[-1]} KiB"
     [ "${lines[-1]}" -lt $((48 * 1024 + files)) ] # 1 KiB a file
     [ "$(find store/objects -type f | wc -l)" -eq $((files + 1)) ]
+    run measured "$ATOMIC" tree commit --dir tree --ref many
+    [ "$status" -eq 0 ]
+    [ "${lines[-1]}" -lt $((48 * 1024 + 2 * files)) ] # OSTree's objects too
     "$ATOMIC" store fsck
 }
 
