@@ -34,7 +34,7 @@ damage() {
     [[ $output == *"objects/${small:0:2}/${small:2}"$'\t'"$(stat -c %s tree/usr/bin/small)"* ]]
     run "$ATOMIC" store gc --dry-run --json
     [ "$(jq -c '[.dry_run, .objects, .links, .kept_objects, (.removed | length)]' <<<"$output")" = '[true,3,1,0,4]' ]
-    [ "$(jq .bytes <<<"$output")" = "$(find store/objects -type f -printf '%s\n' | paste -sd+ | bc)" ]
+    [ "$(jq .bytes <<<"$output")" = "$(find store/objects -type f -printf '%s\n' | awk '{ sum += $1 } END { print sum }')" ]
     "$ATOMIC" store cat "$image" /usr/bin/big | cmp - tree/usr/bin/big
 }
 
